@@ -1,0 +1,42 @@
+# Each target is a command that a person could type. `make book` and `make test` are the two that matter.
+PYTHON ?= python3
+PIP_ARGS ?=# e.g. --extra-index-url https://download.pytorch.org/whl/cpu, for a CPU-only torch on Linux
+PORT ?= 8000
+BIN := .venv/bin
+export OMP_NUM_THREADS ?= 1
+export TQDM_DISABLE := 1
+
+.PHONY: book test lint execute serve assets bench clean
+
+book: $(BIN)/installed ## build the site from the committed outputs
+	@$(BIN)/jupyter-book build --quiet .
+	@echo "The book is in _build/html/index.html; 'make serve' opens it at http://localhost:$(PORT)/"
+
+serve: book ## build, then serve on localhost
+	$(BIN)/python -m http.server $(PORT) --bind localhost --directory _build/html
+
+test: lint ## lint, unit and structure tests, every chapter against its outputs, a strict build
+	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg tests chapters
+
+lint: $(BIN)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+execute: $(BIN)/installed ## run the chapters whose cells, or whose library, changed since they were last run here
+	$(BIN)/python -m tools.execute
+
+assets: $(BIN)/installed ## make again the small data files that travel with course_lib
+	$(BIN)/python -m tools.assets
+
+bench: $(BIN)/installed ## print ratios of speed
+	$(BIN)/python -m tools.bench
+
+clean: ## remove what was built, not the environment
+	rm -rf _build
+
+$(BIN)/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@

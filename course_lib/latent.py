@@ -1,0 +1,115 @@
+"""What a code is worth: embed cells, reconstruct them, and score clusters against labels."""
+
+import numpy as np
+import torch
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, silhouette_score
+from sklearn.neighbors import NearestNeighbors
+from torch import nn
+
+from course_lib.minibatches import Cells
+
+
+def embed(model: nn.Module, data, layer: str | None = None) -> np.ndarray:
+    """Encode cells.
+
+    Parameters
+    ----------
+    model
+        A model with ``encode``. Where it returns a mean and a log variance, the mean is taken.
+    data
+        AnnData, or a tensor, array or sparse matrix (n_cells, n_genes), on the scale that the model was trained on.
+    layer
+        Layer of an AnnData; None takes ``X``.
+
+    Returns
+    -------
+    ndarray
+        Codes z, (n_cells, n_latent), float32.
+
+    Raises
+    ------
+    ValueError
+        For data that are not finite or have another number of genes than the model.
+    """
+
+    def encode(x):
+        z = model.encode(x)
+        return z[0] if isinstance(z, tuple) else z
+
+    return _through(model, encode, data, layer)
+
+
+def reconstruct(model: nn.Module, data, layer: str | None = None) -> np.ndarray:
+    """Encode cells and decode their codes again.
+
+    Parameters, errors
+        As in :func:`embed`.
+
+    Returns
+    -------
+    ndarray
+        x̂, (n_cells, n_genes), float32, on the scale of the input.
+    """
+    return _through(model, lambda x: model(x)[0], data, layer)
+
+
+def clustering_scores(z: np.ndarray, labels, *, n_neighbors: int = 15, seed: int = 0) -> dict[str, float]:
+    """Compare an embedding with labels that were not used to make it.
+
+    Parameters
+    ----------
+    z
+        Embedding, (n_cells, n_latent).
+    labels
+        One label per cell, of at least two kinds.
+    n_neighbors
+        Neighbours per cell for the purity.
+    seed
+        Seed of k-means and, above 5,000 cells, of the sample for the silhouette.
+
+    Returns
+    -------
+    dict
+        ``ari``: adjusted Rand index of k-means (as many clusters as there are labels, 10 starts) and the labels: 1 for
+        the same partition, about 0 for unrelated ones. ``nmi``: their normalised mutual information, 0 to 1.
+        ``purity``: mean share of a cell's nearest neighbours that carry its label. ``silhouette``: mean silhouette of
+        the labels in `z`, −1 to 1.
+
+    Raises
+    ------
+    ValueError
+        For NaN in `z`, a different number of labels, or fewer than two kinds of them.
+    """
+    z, labels = np.asarray(z, dtype=np.float64), np.asarray(labels)
+    if z.ndim != 2 or len(z) != len(labels):
+        raise ValueError(f"z has shape {z.shape} and there are {len(labels)} labels; give one label to each row.")
+    if not np.isfinite(z).all():
+        raise ValueError(f"z has {np.sum(~np.isfinite(z))} NaN or infinite values.")
+    kinds = np.unique(labels)
+    if not 2 <= len(kinds) < len(labels):
+        raise ValueError(
+            f"there are {len(kinds)} kinds of label for {len(labels)} cells; give 2 or more, and fewer than cells."
+        )
+    if not 1 <= n_neighbors < len(z):
+        raise ValueError(f"n_neighbors is {n_neighbors}; with {len(z)} cells choose from 1 to {len(z) - 1}.")
+    found = KMeans(len(kinds), n_init=10, random_state=seed).fit_predict(z)
+    neighbours = NearestNeighbors(n_neighbors=n_neighbors).fit(z).kneighbors(return_distance=False)
+    return {
+        "ari": float(adjusted_rand_score(labels, found)),
+        "nmi": float(normalized_mutual_info_score(labels, found)),
+        "purity": float(np.mean(labels[neighbours] == labels[:, None])),
+        "silhouette": float(silhouette_score(z, labels, sample_size=min(len(z), 5000), random_state=seed)),
+    }
+
+
+def _through(model: nn.Module, function, data, layer: str | None) -> np.ndarray:
+    device = next(model.parameters()).device
+    cells = Cells(data, layer, device=device)
+    cells.check_for(model)
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        values = torch.cat([function(minibatch.x).cpu() for minibatch in cells.chunks()])
+    model.train(was_training)
+    return values.numpy()

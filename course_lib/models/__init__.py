@@ -1,0 +1,6 @@
+"""Models, one idea a file. Each is an ``nn.Module`` with ``loss(minibatch, kl_weight=1.0) -> Loss``."""
+
+from course_lib.models.autoencoder import Autoencoder, GeneExprAE, LinearAE, P1B1GeneExpressionAE
+from course_lib.models.base import Loss, Minibatch
+
+__all__ = ["Autoencoder", "GeneExprAE", "LinearAE", "Loss", "Minibatch", "P1B1GeneExpressionAE"]

@@ -1,0 +1,67 @@
+"""What every model takes and gives: a minibatch in, a loss out."""
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Minibatch(NamedTuple):
+    """Some cells, as a model sees them.
+
+    Attributes
+    ----------
+    x
+        (batch, n_genes): counts for a count model, a chosen layer for the others.
+    library
+        (batch, 1): library size ℓ, natural scale.
+    batch_index
+        (batch,): integer code of the experimental batch; 0 where there is one batch only.
+    """
+
+    x: Tensor
+    library: Tensor
+    batch_index: Tensor
+
+
+class Loss(NamedTuple):
+    """A loss and its parts.
+
+    Attributes
+    ----------
+    loss
+        Scalar to minimise: the mean over cells of ``reconstruction + kl_weight * kl``.
+    reconstruction
+        (batch,): summed over genes.
+    kl
+        (batch,): summed over latent dimensions; zero for a model without a prior.
+    """
+
+    loss: Tensor
+    reconstruction: Tensor
+    kl: Tensor
+
+
+def mean_loss(reconstruction: Tensor, kl: Tensor, kl_weight: float = 1.0) -> Loss:
+    """Join per-cell terms, each (batch,), into a :class:`Loss`: the only place where an average over cells is taken."""
+    return Loss((reconstruction + kl_weight * kl).mean(), reconstruction, kl)
+
+
+def multilayer(sizes: list[int], dropout: float = 0.0) -> nn.Sequential:
+    """Linear layers with these sizes; ReLU, and dropout if asked for, between them and not after the last."""
+    layers: list[nn.Module] = []
+    for n_in, n_out in itertools.pairwise(sizes[:-1]):
+        layers += [nn.Linear(n_in, n_out), nn.ReLU()] + ([nn.Dropout(dropout)] if dropout else [])
+    return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
+
+
+@contextmanager
+def local_seed(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Seed torch inside a ``with`` block and put its global random state back afterwards."""
+    cuda = [device] if device is not None and device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        torch.manual_seed(seed)
+        yield

@@ -1,0 +1,244 @@
+"""Count data with known truth.
+
+A simulated data set is an :class:`~anndata.AnnData`: counts in ``X``, and the truth beside them, in ``obs`` (cells),
+``var`` (genes), ``varm`` and ``layers``. A chapter can therefore say how far a model is from what really happened.
+"""
+
+from collections.abc import Sequence
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from scipy.special import expit
+
+
+def three_clusters(
+    n_cells_per_cluster: int = 2000,
+    n_genes: int = 1000,
+    *,
+    mean_count: float = 5.0,
+    fold: float = 4.0,
+    theta: float = 5.0,
+    library_sd: float = 0.3,
+    zero_inflation: float = 0.0,
+    seed: int = 0,
+) -> ad.AnnData:
+    """Simulate three clusters of cells, each over-expressing its own third of the genes.
+
+    Counts are negative binomial with mean μ = ℓ ρ and variance μ + μ² / θ. Inside its third a cluster's expression is
+    `fold` times that of the other genes; ρ, the proportions, sum to 1 over the genes, and ℓ, the library size, differs
+    from cell to cell.
+
+    Parameters
+    ----------
+    n_cells_per_cluster, n_genes
+        Size of the data: 3 · `n_cells_per_cluster` cells, and at least 3 genes.
+    mean_count
+        Mean count of a gene in a cell (before zero inflation): the median library size is ``mean_count * n_genes``.
+    fold
+        Ratio of expression inside a cluster's third to outside it; 1 makes all cells alike.
+    theta
+        Inverse dispersion θ of every gene; a large value approaches a Poisson distribution.
+    library_sd
+        Standard deviation of log ℓ over cells (natural log); 0 gives every cell the same depth.
+    zero_inflation
+        π, the probability that a count is replaced by an extra zero.
+    seed
+        Seed of the generator; the same seed gives the same data.
+
+    Returns
+    -------
+    AnnData
+        ``X`` counts, CSR float32 (n_cells, n_genes). ``obs``: ``cluster`` and ``library`` (ℓ before sampling).
+        ``var``: ``over_in`` (the cluster that over-expresses the gene) and ``true_theta``.
+        ``layers["true_rate"]``: ρ, float32, dense (n_cells, n_genes).
+
+    Raises
+    ------
+    ValueError
+        For sizes below the least, negative or non-finite parameters, `zero_inflation` outside [0, 1), or settings so
+        sparse that a cell or a gene has no count at all.
+    """
+    _require_at_least("n_cells_per_cluster", n_cells_per_cluster, 1)
+    _require_at_least("n_genes", n_genes, 3)
+    for name, value in (("mean_count", mean_count), ("fold", fold), ("theta", theta)):
+        _require_positive(name, value)
+    if not (np.isfinite(library_sd) and library_sd >= 0):
+        raise ValueError(f"library_sd is {library_sd}; a standard deviation is a finite number ≥ 0.")
+    if not 0 <= zero_inflation < 1:
+        raise ValueError(f"zero_inflation is {zero_inflation}; it is a probability π with 0 ≤ π < 1.")
+    rng = np.random.default_rng(seed)
+
+    names = np.array(["A", "B", "C"])
+    cluster = np.repeat(np.arange(3), n_cells_per_cluster)
+    over_in = np.arange(n_genes) * 3 // n_genes
+    expression = np.where(np.arange(3)[:, None] == over_in, fold, 1.0)
+    proportions = expression / expression.sum(axis=1, keepdims=True)
+
+    n_cells = len(cluster)
+    library = mean_count * n_genes * rng.lognormal(0.0, library_sd, n_cells)
+    rate = proportions[cluster]
+    counts = _negative_binomial(library[:, None] * rate, theta, rng)
+    if zero_inflation > 0:
+        counts[rng.random(counts.shape) < zero_inflation] = 0
+    return _as_anndata(
+        counts,
+        obs={"cluster": pd.Categorical(names[cluster], categories=names), "library": library},
+        var={"over_in": pd.Categorical(names[over_in], categories=names), "true_theta": np.full(n_genes, theta)},
+        rate=rate,
+    )
+
+
+def splatter(
+    n_cells: int,
+    n_genes: int,
+    *,
+    group_probs: Sequence[float] = (0.5, 0.3, 0.2),
+    batch_probs: Sequence[float] | None = None,
+    de_prob: float = 0.1,
+    library: tuple[float, float] = (8.0, 0.35),
+    bcv: tuple[float, float] = (0.1, 1.0),
+    dispersion: str = "gene",
+    dropout: tuple[float, float] | None = None,
+    seed: int = 0,
+) -> ad.AnnData:
+    """Simulate cells in groups (and batches) by the Splatter model.
+
+    Gene means are Gamma(0.6, rate 0.3), five in a hundred of them outliers at the median mean times LogNormal(4, 0.5).
+    In each group a gene changes with probability `de_prob` by a factor LogNormal(0.1, 0.4), taken ≥ 1 and inverted
+    half the time. Each cell's means are rescaled to its library size, and counts are Poisson draws from a Gamma.
+
+    Parameters
+    ----------
+    n_cells, n_genes
+        Size of the data.
+    group_probs
+        Probability of each group; they sum to 1.
+    batch_probs
+        Probability of each experimental batch, or None for a single batch. A batch multiplies every gene's mean by a
+        factor of its own, made as the group factors are but for half the genes, with LogNormal(0.1, 0.1).
+    de_prob
+        Probability that a gene is changed in a group.
+    library
+        Mean and standard deviation of log ℓ (natural log). Splatter's own default is (11, 0.2); UMI data lie near 8.
+    bcv
+        ``(common, trend)``: the biological coefficient of variation is (common + trend / √λ) · √(60 / χ²₆₀).
+    dispersion
+        ``"gene"``: λ is the gene's mean count at the median library, so that θ_g = 1 / BCV² is one number per gene.
+        ``"cell"``: Splatter's own trend, with λ the mean of each cell and gene.
+    dropout
+        ``(midpoint, shape)`` of the logistic probability of an extra zero in log mean; Splatter uses shape −1.
+        None adds no zeros.
+    seed
+        Seed of the generator.
+
+    Returns
+    -------
+    AnnData
+        ``X`` counts, CSR float32. ``obs``: ``group``, ``batch``, ``library``. ``var``: ``base_mean``, ``true_theta``
+        (NaN where ``dispersion="cell"``). ``varm["de_factor"]`` (n_genes, n_groups). ``layers["true_rate"]``: ρ, the
+        expected proportion before dropout; with dropout, ``layers["dropped"]`` marks the extra zeros.
+        Cells or genes without a single count are kept: remove them as you would in real data.
+
+    Raises
+    ------
+    ValueError
+        For probabilities that do not sum to 1, an unknown `dispersion`, or parameters outside their range.
+
+    References
+    ----------
+    Zappia, Phipson & Oshlack 2017, Genome Biology 18:174, "The Splat model" and its default parameters.
+    """
+    _require_at_least("n_cells", n_cells, 1)
+    _require_at_least("n_genes", n_genes, 2)
+    if not 0 <= de_prob <= 1:
+        raise ValueError(f"de_prob is {de_prob}; it is a probability between 0 and 1.")
+    if dispersion not in ("gene", "cell"):
+        raise ValueError(f'dispersion is {dispersion!r}; choose "gene" or "cell".')
+    rng = np.random.default_rng(seed)
+    group = _draw_labels("group_probs", group_probs, n_cells, rng)
+    batch = _draw_labels("batch_probs", (1.0,) if batch_probs is None else batch_probs, n_cells, rng)
+    cell_library = rng.lognormal(*library, n_cells)
+
+    base_mean = rng.gamma(0.6, 1 / 0.3, n_genes) + 1e-12
+    outlier = rng.random(n_genes) < 0.05
+    base_mean[outlier] = np.median(base_mean) * rng.lognormal(4.0, 0.5, outlier.sum())
+    de_factor = _change_factors(n_genes, len(group_probs), de_prob, (0.1, 0.4), rng)
+    n_batches = 1 if batch_probs is None else len(batch_probs)
+    batch_factor = _change_factors(n_genes, n_batches, 0.5 if n_batches > 1 else 0.0, (0.1, 0.1), rng)
+
+    rate = (base_mean[:, None] * de_factor)[:, group].T * batch_factor[:, batch].T
+    rate /= rate.sum(axis=1, keepdims=True)
+    mean = cell_library[:, None] * rate
+    typical = np.exp(library[0]) * base_mean / base_mean.sum() if dispersion == "gene" else mean
+    variation = (bcv[0] + bcv[1] / np.sqrt(typical)) * np.sqrt(60 / rng.chisquare(60, n_genes))
+    theta = 1 / variation**2
+    counts = _negative_binomial(mean, theta, rng)
+
+    data = _as_anndata(
+        counts,
+        obs={"group": _categorical("group", group, len(group_probs)), "batch": _categorical("batch", batch, n_batches)},
+        var={"base_mean": base_mean, "true_theta": theta if dispersion == "gene" else np.full(n_genes, np.nan)},
+        rate=rate,
+        allow_empty=True,
+    )
+    data.obs["library"] = cell_library
+    data.varm["de_factor"] = de_factor
+    if dropout is not None:
+        midpoint, shape = dropout
+        dropped = rng.random(counts.shape) < expit(shape * (np.log(mean) - midpoint))
+        data.X = sparse.csr_matrix(np.where(dropped, 0, counts).astype(np.float32))
+        data.layers["dropped"] = dropped
+    return data
+
+
+def _negative_binomial(mean: np.ndarray, theta, rng: np.random.Generator) -> np.ndarray:
+    """Draw counts as a Poisson whose mean is Gamma with shape θ and mean `mean`."""
+    return rng.poisson(rng.gamma(theta, mean / theta))
+
+
+def _change_factors(n_genes: int, n_sets: int, probability: float, log_normal, rng) -> np.ndarray:
+    """Draw multiplicative changes (n_genes, n_sets): 1 for a gene that is not changed, above or below 1 otherwise."""
+    factor = rng.lognormal(*log_normal, (n_genes, n_sets))
+    factor = np.maximum(factor, 1 / factor)
+    factor = np.where(rng.random(factor.shape) < 0.5, factor, 1 / factor)
+    return np.where(rng.random(factor.shape) < probability, factor, 1.0)
+
+
+def _as_anndata(counts: np.ndarray, obs: dict, var: dict, rate: np.ndarray, allow_empty: bool = False) -> ad.AnnData:
+    if not allow_empty:
+        empty_cells, empty_genes = (counts.sum(axis=1) == 0).sum(), (counts.sum(axis=0) == 0).sum()
+        if empty_cells or empty_genes:
+            raise ValueError(
+                f"these settings give {empty_cells} cells and {empty_genes} genes without a single count; "
+                "raise mean_count, n_genes or the number of cells, or lower zero_inflation."
+            )
+    n_cells, n_genes = counts.shape
+    return ad.AnnData(
+        sparse.csr_matrix(counts.astype(np.float32)),
+        obs=pd.DataFrame(obs, index=[f"cell_{i}" for i in range(n_cells)]),
+        var=pd.DataFrame(var, index=[f"gene_{i}" for i in range(n_genes)]),
+        layers={"true_rate": rate.astype(np.float32)},
+    )
+
+
+def _draw_labels(name: str, probabilities: Sequence[float], n_cells: int, rng) -> np.ndarray:
+    p = np.asarray(probabilities, dtype=float)
+    if p.ndim != 1 or len(p) == 0 or not np.all(p >= 0) or not np.isclose(p.sum(), 1):
+        raise ValueError(f"{name} is {probabilities!r}; give one probability ≥ 0 for each, summing to 1.")
+    return rng.choice(len(p), size=n_cells, p=p / p.sum())
+
+
+def _categorical(name: str, codes: np.ndarray, n: int) -> pd.Categorical:
+    return pd.Categorical.from_codes(codes, categories=[f"{name}_{i}" for i in range(n)])
+
+
+def _require_at_least(name: str, value: int, least: int) -> None:
+    if int(value) != value or value < least:
+        raise ValueError(f"{name} is {value}; it is a whole number, at least {least}.")
+
+
+def _require_positive(name: str, value: float) -> None:
+    if not (np.isfinite(value) and value > 0):
+        raise ValueError(f"{name} is {value}; it must be a finite number above 0.")

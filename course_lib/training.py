@@ -1,0 +1,191 @@
+"""Training: one loop for every model of the book.
+
+`fit` knows a model by ``model.loss(minibatch)`` alone. The plain loop that it stands for is written out in chapter 1.
+"""
+
+import warnings
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from tqdm.auto import tqdm
+
+from course_lib.minibatches import Cells, pick_device
+from course_lib.models.base import local_seed
+
+
+@dataclass
+class History:
+    """What happened in training, one record per epoch.
+
+    Attributes
+    ----------
+    unit
+        Unit of every value, such as ``"squared error per cell"``.
+    records
+        One dict per finished epoch: ``train_loss``, ``train_reconstruction``, ``train_kl`` and, with validation cells,
+        the same with ``validation_``. Training values are averages over the epoch's minibatches, while weights
+        change and dropout is on; validation values are computed after the epoch, in ``eval`` mode.
+    validation_cells
+        Indices of the cells held out.
+    stopped
+        None after a full run; ``"interrupted"`` or ``"diverged"`` otherwise. The model keeps the weights it had then.
+    """
+
+    unit: str
+    validation_cells: np.ndarray
+    records: list[dict[str, float]] = field(default_factory=list)
+    stopped: str | None = None
+
+    def table(self) -> pd.DataFrame:
+        """Return the records as a table with one row per epoch, counted from 1."""
+        return pd.DataFrame(self.records, index=pd.RangeIndex(1, len(self.records) + 1, name="epoch"))
+
+
+def fit(
+    model: nn.Module,
+    data,
+    *,
+    n_epochs: int,
+    batch_size: int = 128,
+    lr: float = 1e-3,
+    schedule: str = "constant",
+    validation: float = 0.1,
+    layer: str | None = None,
+    library_key: str | None = None,
+    batch_key: str | None = None,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+    progress: bool = True,
+) -> History:
+    """Train `model` in place with Adam and return its history.
+
+    Parameters
+    ----------
+    model
+        A module with ``loss(minibatch) -> Loss``. It ends on `device`, in ``eval`` mode.
+    data
+        AnnData, or a tensor, array or scipy sparse matrix (n_cells, n_genes). Sparse data are
+        never made dense as a whole.
+    n_epochs
+        Times that each training cell is seen.
+    batch_size
+        Cells per minibatch. The last minibatch of an epoch may be smaller.
+    lr
+        Adam's learning rate.
+    schedule
+        ``"constant"``, or ``"cosine"``: from `lr` down to 0 over the epochs.
+    validation
+        Fraction of cells held out to measure the loss on; 0 holds out none.
+    layer, library_key, batch_key
+        For AnnData: the layer that the model sees (None: ``X``), and the columns of ``obs`` with library sizes (None:
+        the row sums of ``X``) and experimental batches (None: one batch).
+    seed
+        Seed of the held-out choice, the order of cells, dropout and sampling. torch's global state is left alone.
+    device
+        ``"auto"`` (CUDA where there is one), ``"cpu"``, ``"cuda"``.
+    progress
+        Show a bar over epochs.
+
+    Returns
+    -------
+    History
+        Losses per epoch. Stop the cell (keyboard interrupt) and you get the history and the model as they are.
+
+    Raises
+    ------
+    ValueError
+        For data that a model cannot take (see :class:`~course_lib.minibatches.Cells`), data that do not fit this model,
+        or settings out of range.
+    """
+    _check_settings(n_epochs, batch_size, lr, schedule, validation)
+    device = pick_device(device)
+    cells = Cells(data, layer, library_key, batch_key, device)
+    if len(cells) < 2:
+        raise ValueError(f"data has {len(cells)} cell; training needs at least 2.")
+    cells.check_for(model)
+
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(cells), generator=generator)
+    n_held_out = min(max(round(validation * len(cells)), 1), len(cells) - 1) if validation else 0
+    held_out, train = order[:n_held_out], order[n_held_out:]
+    history = History(getattr(model, "loss_unit", "loss per cell"), held_out.numpy())
+
+    model.to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_epochs) if schedule == "cosine" else None
+    bar = tqdm(range(n_epochs), desc="fit", unit="epoch", **({} if progress else {"disable": True}))
+    with local_seed(seed, device), bar:
+        try:
+            for _ in bar:
+                shuffled = train[torch.randperm(len(train), generator=generator)]
+                record = _averages("train", _train_epoch(model, optimizer, cells, shuffled.split(batch_size)))
+                if n_held_out:
+                    record |= _averages("validation", evaluate(model, cells, held_out))
+                if not np.isfinite(record["train_loss"]):
+                    history.stopped = "diverged"
+                    break
+                history.records.append(record)
+                bar.set_postfix(loss=f"{record['train_loss']:.4g}")
+                if decay:
+                    decay.step()
+        except KeyboardInterrupt:
+            history.stopped = "interrupted"
+        finally:
+            model.eval()
+    if history.stopped == "diverged":
+        warnings.warn(
+            f"the loss was not finite in epoch {len(history.records) + 1}, so training stopped. Look at the scale "
+            "of the data (log-normalised?) or lower lr.",
+            stacklevel=2,
+        )
+    return history
+
+
+def evaluate(model: nn.Module, cells: Cells, index: torch.Tensor) -> torch.Tensor:
+    """Return the mean loss, reconstruction and KL (3,) of the cells `index`, in ``eval`` mode, without gradients."""
+    model.eval()
+    with torch.inference_mode():
+        return _mean_terms((model.loss(cells.minibatch(part)), len(part)) for part in index.split(1024))
+
+
+def _train_epoch(model, optimizer, cells: Cells, batches) -> torch.Tensor:
+    model.train()
+
+    def steps():
+        for index in batches:
+            optimizer.zero_grad(set_to_none=True)
+            loss = model.loss(cells.minibatch(index))
+            loss.loss.backward()
+            optimizer.step()
+            yield loss, len(index)
+
+    return _mean_terms(steps())
+
+
+def _mean_terms(losses) -> torch.Tensor:
+    """Average (loss, reconstruction, KL) over cells; sums stay on the device, so that a GPU is not kept waiting."""
+    total, n_cells = 0.0, 0
+    for loss, n in losses:
+        terms = torch.stack([loss.loss, loss.reconstruction.mean(), loss.kl.mean()]).detach()
+        total, n_cells = total + n * terms, n_cells + n
+    return total / n_cells
+
+
+def _averages(prefix: str, terms: torch.Tensor) -> dict[str, float]:
+    names = (f"{prefix}_loss", f"{prefix}_reconstruction", f"{prefix}_kl")
+    return dict(zip(names, terms.tolist(), strict=True))
+
+
+def _check_settings(n_epochs: int, batch_size: int, lr: float, schedule: str, validation: float) -> None:
+    for name, value in (("n_epochs", n_epochs), ("batch_size", batch_size)):
+        if int(value) != value or value < 1:
+            raise ValueError(f"{name} is {value}; it is a whole number, at least 1.")
+    if not (np.isfinite(lr) and lr > 0):
+        raise ValueError(f"lr is {lr}; a learning rate is a finite number above 0 (1e-3 is usual for Adam).")
+    if schedule not in ("constant", "cosine"):
+        raise ValueError(f'schedule is {schedule!r}; choose "constant" or "cosine".')
+    if not 0 <= validation < 1:
+        raise ValueError(f"validation is {validation}; it is the fraction of cells held out, 0 ≤ validation < 1.")

@@ -1,0 +1,94 @@
+"""Run chapters in place and leave notebooks that differ only where their results do.
+
+A chapter is skipped when neither its file nor the library nor the locked versions have changed since it was last run
+here. Usage: ``python -m tools.execute [--all] [CHAPTER.ipynb ...]``.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["TQDM_DISABLE"] = "1"
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+ROOT = Path(__file__).parent.parent
+CHAPTERS = ROOT / "chapters"
+STATE = ROOT / "_build" / "executed.json"
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run what changed; return 1 if a chapter failed, else 0."""
+    parser = argparse.ArgumentParser(description="Run chapters in place.")
+    parser.add_argument("--all", action="store_true", help="run every chapter, changed or not")
+    parser.add_argument("chapters", nargs="*", type=Path, help="chapters to run (default: all that changed)")
+    options = parser.parse_args(arguments)
+
+    done = json.loads(STATE.read_text()) if STATE.exists() else {}
+    failed = False
+    for path in options.chapters or sorted(CHAPTERS.rglob("*.ipynb")):
+        path = path.resolve()
+        name = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
+        if not options.all and done.get(name) == fingerprint(path):
+            print(f"{name}: unchanged")
+            continue
+        start = time.perf_counter()
+        try:
+            run(path)
+        except CellExecutionError as error:
+            print(f"{name}: FAILED\n{error}", file=sys.stderr)
+            failed = True
+            continue
+        print(f"{name}: {time.perf_counter() - start:.0f} s")
+        done[name] = fingerprint(path)
+        STATE.parent.mkdir(exist_ok=True)
+        STATE.write_text(json.dumps(done, indent=1))
+    return int(failed)
+
+
+def run(path: Path) -> None:
+    """Execute one notebook and write it back, clean. Nothing is written if a cell fails."""
+    notebook = nbformat.read(path, as_version=4)
+    where = {"metadata": {"path": path.parent}}
+    NotebookClient(notebook, timeout=600, kernel_name="python3", resources=where).execute()
+    clean(notebook)
+    nbformat.validate(notebook)
+    path.write_text(nbformat.writes(notebook, indent=1) + "\n", encoding="utf-8")
+
+
+def clean(notebook) -> None:
+    """Drop what changes from run to run without meaning: times, widget state, kernel details."""
+    notebook.metadata = nbformat.from_dict(METADATA)
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        if cell.cell_type != "code":
+            continue
+        for output in cell.outputs:
+            output.get("metadata", {}).pop("needs_background", None)
+            data = output.get("data", {})
+            if "text/html" in data:
+                data.pop("application/vnd.jupyter.widget-view+json", None)
+
+
+def fingerprint(path: Path) -> str:
+    """Hash everything that a chapter's outputs depend on: the notebook, the library, the versions."""
+    digest = hashlib.sha256()
+    library = (file for file in (ROOT / "course_lib").rglob("*") if file.is_file() and file.suffix in (".py", ".npz"))
+    for file in [path, ROOT / "requirements.lock", *sorted(library)]:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
