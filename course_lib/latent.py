@@ -1,9 +1,11 @@
 """What a code is worth: embed cells, reconstruct them, and score clusters against labels."""
 
 import numpy as np
+import pandas as pd
 import torch
+from scipy import sparse
 from sklearn.cluster import KMeans
-from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, silhouette_score
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, r2_score, silhouette_score
 from sklearn.neighbors import NearestNeighbors
 from torch import nn
 
@@ -54,6 +56,30 @@ def reconstruct(model: nn.Module, data, layer: str | None = None) -> np.ndarray:
     return _through(model, lambda x: model(x)[0], data, layer)
 
 
+def variance_explained(x: np.ndarray, x_hat: np.ndarray) -> float:
+    """Share of the variance of `x` around its gene means that the reconstruction `x_hat` accounts for (R²).
+
+    Parameters
+    ----------
+    x, x_hat
+        Values and their reconstruction, both (n_cells, n_genes), dense or sparse, on the same scale.
+
+    Returns
+    -------
+    float
+        1 − Σ (x − x̂)² / Σ (x − x̄_g)²: 1 for a perfect copy, 0 for the gene means, negative for worse than those.
+
+    Raises
+    ------
+    ValueError
+        For two different shapes, or values that are not finite.
+    """
+    x, x_hat = (v.toarray() if sparse.issparse(v) else np.asarray(v) for v in (x, x_hat))
+    if x.shape != x_hat.shape or x.ndim != 2:
+        raise ValueError(f"x has shape {x.shape} and x_hat {x_hat.shape}; both are (n_cells, n_genes).")
+    return float(r2_score(x, x_hat, multioutput="variance_weighted"))
+
+
 def clustering_scores(z: np.ndarray, labels, *, n_neighbors: int = 15, seed: int = 0) -> dict[str, float]:
     """Compare an embedding with labels that were not used to make it.
 
@@ -79,13 +105,16 @@ def clustering_scores(z: np.ndarray, labels, *, n_neighbors: int = 15, seed: int
     Raises
     ------
     ValueError
-        For NaN in `z`, a different number of labels, or fewer than two kinds of them.
+        For NaN in `z`, a different number of labels, missing labels, fewer than two kinds of them, or an `n_neighbors`
+        that is not below the number of cells.
     """
     z, labels = np.asarray(z, dtype=np.float64), np.asarray(labels)
     if z.ndim != 2 or len(z) != len(labels):
         raise ValueError(f"z has shape {z.shape} and there are {len(labels)} labels; give one label to each row.")
     if not np.isfinite(z).all():
         raise ValueError(f"z has {np.sum(~np.isfinite(z))} NaN or infinite values.")
+    if pd.isna(labels).any():
+        raise ValueError(f"labels has {pd.isna(labels).sum()} missing values; leave those cells out of z and labels.")
     kinds = np.unique(labels)
     if not 2 <= len(kinds) < len(labels):
         raise ValueError(
@@ -104,12 +133,18 @@ def clustering_scores(z: np.ndarray, labels, *, n_neighbors: int = 15, seed: int
 
 
 def _through(model: nn.Module, function, data, layer: str | None) -> np.ndarray:
-    device = next(model.parameters()).device
-    cells = Cells(data, layer, device=device)
+    weight = next(model.parameters())
+    cells = Cells(data, layer, device=weight.device, dtype=weight.dtype)
     cells.check_for(model)
     was_training = model.training
     model.eval()
+    values, start = None, 0
     with torch.inference_mode():
-        values = torch.cat([function(minibatch.x).cpu() for minibatch in cells.chunks()])
+        for minibatch in cells.chunks():
+            part = function(minibatch.x).float().cpu()
+            if values is None:  # one array, filled: small results kept between large minibatches fragment memory
+                values = np.empty((len(cells), part.shape[1]), dtype=np.float32)
+            values[start : start + len(part)] = part.numpy()
+            start += len(part)
     model.train(was_training)
-    return values.numpy()
+    return values

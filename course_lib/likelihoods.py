@@ -27,8 +27,9 @@ def log_gaussian(x: Tensor, mu: Tensor, sigma: Tensor | float = 1.0) -> Tensor:
     Tensor
         −½ ((x − μ)/σ)² − log σ − ½ log 2π, per entry, in nats.
     """
-    sigma = torch.as_tensor(sigma, dtype=x.dtype, device=x.device)
-    return -0.5 * ((x - mu) / sigma) ** 2 - torch.log(sigma) - 0.5 * math.log(2 * math.pi)
+    difference = x - mu  # takes the type of μ where x holds integers
+    sigma = torch.as_tensor(sigma, dtype=difference.dtype, device=difference.device)
+    return -0.5 * (difference / sigma) ** 2 - torch.log(sigma) - 0.5 * math.log(2 * math.pi)
 
 
 def log_bernoulli(x: Tensor, logits: Tensor) -> Tensor:

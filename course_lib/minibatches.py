@@ -59,6 +59,8 @@ class Cells:
         Column of ``obs`` with experimental batches; None puts all cells in batch 0.
     device
         Where the tensors live.
+    dtype
+        Precision of the minibatches: that of the model. What is stored is float32 in any case.
 
     Raises
     ------
@@ -67,8 +69,8 @@ class Cells:
         AnnData-only arguments beside an array.
     """
 
-    def __init__(self, data, layer=None, library_key=None, batch_key=None, device="cpu"):
-        self.device, self.batch_names = torch.device(device), None
+    def __init__(self, data, layer=None, library_key=None, batch_key=None, device="cpu", dtype=torch.float32):
+        self.device, self.dtype, self.batch_names = torch.device(device), dtype, None
         if isinstance(data, ad.AnnData):
             x = preprocess.matrix(data, layer)
             library = preprocess.library_size(data, library_key=library_key)
@@ -97,7 +99,7 @@ class Cells:
     def minibatch(self, index: Tensor) -> Minibatch:
         """Return the cells with these indices (batch,), on the device, dense."""
         index = index.to(self.device)
-        return Minibatch(self._x(index), self.library[index], self.batch_index[index])
+        return Minibatch(self._x(index).to(self.dtype), self.library[index].to(self.dtype), self.batch_index[index])
 
     def chunks(self, size: int = CHUNK):
         """Yield all cells in order, `size` at a time."""
@@ -120,6 +122,9 @@ class Cells:
         self._dense = self._csr = None
         if sparse.issparse(x):
             x = x.tocsr()
+            if not x.has_canonical_format:  # entries stored twice stand for their sum
+                x = x.copy()
+                x.sum_duplicates()
             values = torch.as_tensor(x.data, dtype=torch.float32)
             self._csr = tuple(
                 part.to(self.device)
@@ -127,6 +132,8 @@ class Cells:
             )
         else:
             x = x if isinstance(x, Tensor) else np.asarray(x)
+            if isinstance(x, Tensor) and x.layout != torch.strided:
+                raise ValueError("data is a sparse torch tensor; give a scipy sparse matrix or a dense tensor.")
             if not isinstance(x, Tensor) and not (np.issubdtype(x.dtype, np.number) or x.dtype == bool):
                 raise ValueError(f"data has dtype {x.dtype}; a model needs numbers.")
             values = self._dense = torch.as_tensor(x, dtype=torch.float32).detach().to(self.device)
@@ -149,7 +156,11 @@ class Cells:
         return x
 
     def _row_sums(self) -> Tensor:
-        return torch.cat([self._x(index).sum(1) for index in torch.arange(len(self)).to(self.device).split(CHUNK)])
+        if self._dense is not None:
+            return self._dense.sum(1)
+        indptr, _, values = self._csr
+        running = torch.cat([values.new_zeros(1, dtype=torch.float64), values.double().cumsum(0)])
+        return running[indptr].diff().float()  # each row's sum, without making a row dense
 
     def _x(self, index: Tensor) -> Tensor:
         return self._dense[index] if self._dense is not None else self._rows(index)

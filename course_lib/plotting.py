@@ -2,14 +2,16 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 SINGLE, PAIR = (6.0, 3.7), (10.0, 3.7)
 """Figure sizes in inches: one panel, and two panels side by side."""
 
-MARKERS = "osD^vPX*<>"
-"""Markers that go with the palette, so that no finding rests on colour alone."""
+MARKERS = "osD^vPX*<>h"
+"""Markers that go with the palette, so that no finding rests on colour alone: 11 of them beside 10 colours."""
 
 
 def set_style() -> None:
@@ -19,7 +21,8 @@ def set_style() -> None:
 
 def pair(n: int = 2) -> tuple[plt.Figure, np.ndarray]:
     """Return a figure with `n` panels side by side, and their axes (n,)."""
-    return plt.subplots(1, n, figsize=PAIR, layout="constrained")
+    figure, axes = plt.subplots(1, n, figsize=PAIR, layout="constrained", squeeze=False)
+    return figure, axes[0]
 
 
 def embedding(z: np.ndarray, labels, ax: Axes | None = None, title: str = "", names=("z₁", "z₂"), legend=True) -> Axes:
@@ -33,10 +36,19 @@ def embedding(z: np.ndarray, labels, ax: Axes | None = None, title: str = "", na
         One label per cell; categories keep their order.
     names
         Labels of the two axes.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two columns, or a different number of labels.
     """
+    z, ordered = np.asarray(z), pd.Categorical(labels)
+    if z.ndim != 2 or z.shape[1] < 2 or len(z) != len(ordered):
+        raise ValueError(
+            f"z has shape {z.shape} and there are {len(ordered)} labels; give two columns, a label per row."
+        )
     ax = ax or plt.gca()
-    z, labels = np.asarray(z), np.asarray(labels)
-    kinds = list(dict.fromkeys(sorted(labels, key=str)))
+    labels, kinds = np.asarray(ordered), list(ordered.remove_unused_categories().categories)
     colors = sns.color_palette("colorblind", max(len(kinds), 1))
     shuffled = np.random.default_rng(0).permutation(len(z))
     for kind, color, marker in zip(kinds, colors, np.resize(list(MARKERS), len(kinds)), strict=True):
@@ -55,13 +67,21 @@ def loss_curves(history, ax: Axes | None = None, title: str = "") -> Axes:
     ----------
     history
         A :class:`~course_lib.training.History`.
+
+    Raises
+    ------
+    ValueError
+        Where no epoch was finished.
     """
-    ax = ax or plt.gca()
     table = history.table()
+    if table.empty:
+        raise ValueError(f"history has no finished epoch (stopped: {history.stopped}); train again.")
+    ax = ax or plt.gca()
     ax.plot(table.index, table["train_loss"], label="training cells")
     if "validation_loss" in table:
         ax.plot(table.index, table["validation_loss"], "--", label="held-out cells")
     ax.set(xlabel="epoch", ylabel=history.unit, title=title)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(frameon=False)
     return ax
 
@@ -114,7 +134,17 @@ def curve(x, lines: dict[str, np.ndarray], ax: Axes | None = None, xlabel="", yl
         (n_points,).
     lines
         Name -> values (n_points,), or (n_points, n_seeds): then the mean is drawn, and the range as a band.
+
+    Raises
+    ------
+    ValueError
+        For values that do not have one row per point.
     """
+    for name, values in lines.items():
+        if len(values) != len(x):
+            raise ValueError(
+                f"lines[{name!r}] has {len(values)} rows for {len(x)} values of x; give one row per point."
+            )
     ax = ax or plt.gca()
     for (name, values), marker in zip(lines.items(), np.resize(list(MARKERS), len(lines)), strict=True):
         values = np.asarray(values, dtype=float).reshape(len(x), -1)

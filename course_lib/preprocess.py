@@ -1,70 +1,30 @@
 """From raw counts to what a model sees: checks, library size, normalisation, gene selection, a held-out split."""
 
+from numbers import Real
+
 import anndata as ad
 import numpy as np
+import pandas as pd
 from scipy import sparse
+
+from course_lib.counts import check_counts, drop_empty, matrix, obs_column, sum_over
+
+__all__ = [
+    "TARGET_SUM",
+    "center",
+    "check_counts",
+    "drop_empty",
+    "library_size",
+    "log_normalize",
+    "matrix",
+    "normalize",
+    "obs_column",
+    "select_genes",
+    "split",
+]
 
 TARGET_SUM = 1e4
 """The usual scale factor: after normalising, every cell's counts sum to 10,000."""
-
-
-def check_counts(adata: ad.AnnData, layer: str | None = None) -> ad.AnnData:
-    """Check that `adata` holds raw counts with which a model can be trained.
-
-    Parameters
-    ----------
-    adata
-        Cells in rows, genes in columns; dense or sparse.
-    layer
-        Layer to check; None checks ``X``.
-
-    Returns
-    -------
-    AnnData
-        The same object, unchanged.
-
-    Raises
-    ------
-    ValueError
-        Naming what is wrong (no cells or genes; NaN or infinite; negative; not whole, and whether it looks like
-        log-normalised data; cells without counts; genes without counts) and what to do about it.
-    """
-    x = matrix(adata, layer)
-    where = "X" if layer is None else f"layers[{layer!r}]"
-    _check_whole_counts(_stored_values(x), where)
-    for axis, name, names in ((1, "cell", adata.obs_names), (0, "gene", adata.var_names)):
-        empty = np.flatnonzero(_sum(x, axis) == 0)
-        if len(empty):
-            shown = ", ".join(map(str, names[empty[:3]])) + (", …" if len(empty) > 3 else "")
-            raise ValueError(
-                f"{where} has {len(empty)} {name}(s) without a single count ({shown}); "
-                "remove them with adata = preprocess.drop_empty(adata)."
-            )
-    return adata
-
-
-def drop_empty(adata: ad.AnnData) -> ad.AnnData:
-    """Remove the cells and the genes that have no count in ``X``.
-
-    Parameters
-    ----------
-    adata
-        Cells with raw counts in ``X``.
-
-    Returns
-    -------
-    AnnData
-        A copy without them.
-
-    Raises
-    ------
-    ValueError
-        Where nothing would be left.
-    """
-    cells, genes = _sum(matrix(adata), 1) > 0, _sum(matrix(adata), 0) > 0
-    if not cells.any():
-        raise ValueError("X has no count at all; nothing would be left.")
-    return adata[cells, genes].copy()
 
 
 def library_size(adata: ad.AnnData, layer: str | None = None, library_key: str | None = None) -> np.ndarray:
@@ -90,8 +50,8 @@ def library_size(adata: ad.AnnData, layer: str | None = None, library_key: str |
         For a missing layer or column, or a column with values that are not finite and above 0.
     """
     if library_key is None:
-        return _sum(matrix(adata, layer), axis=1)
-    library = np.asarray(obs_column(adata, library_key), dtype=np.float64)
+        return sum_over(matrix(adata, layer), axis=1)
+    library = pd.to_numeric(obs_column(adata, library_key), errors="coerce").to_numpy(np.float64)
     if not np.all(np.isfinite(library) & (library > 0)):
         raise ValueError(f"adata.obs[{library_key!r}] has values that are not finite numbers above 0.")
     return library
@@ -139,6 +99,38 @@ def log_normalize(adata: ad.AnnData, target_sum: float = TARGET_SUM, library_key
     return adata.layers["log_normalized"]
 
 
+def center(adata: ad.AnnData, reference: ad.AnnData | None = None, layer: str = "log_normalized") -> np.ndarray:
+    """Subtract from each gene its mean over the reference cells.
+
+    Parameters
+    ----------
+    adata
+        Cells with `layer` filled; gains ``layers["centered"]``, dense.
+    reference
+        Cells whose means are subtracted: the training cells, where `adata` is held out. None takes `adata` itself.
+    layer
+        Layer to centre, in both.
+
+    Returns
+    -------
+    ndarray
+        The layer written: (n_cells, n_genes), float32.
+
+    Raises
+    ------
+    ValueError
+        For a missing layer, or other genes in `reference` than in `adata`.
+    """
+    reference = adata if reference is None else reference
+    if not adata.var_names.equals(reference.var_names):
+        raise ValueError("reference and adata must have the same genes in the same order.")
+    mean = sum_over(matrix(reference, layer), 0) / reference.n_obs
+    x = matrix(adata, layer)
+    dense = x.toarray() if sparse.issparse(x) else np.asarray(x)
+    adata.layers["centered"] = (dense - mean).astype(np.float32)
+    return adata.layers["centered"]
+
+
 def select_genes(adata: ad.AnnData, n_top: int, layer: str = "log_normalized") -> ad.AnnData:
     """Keep the `n_top` genes whose values vary most over cells, in their original order.
 
@@ -161,12 +153,12 @@ def select_genes(adata: ad.AnnData, n_top: int, layer: str = "log_normalized") -
     ValueError
         For a missing layer or an `n_top` out of range.
     """
-    if not 1 <= n_top <= adata.n_vars:
-        raise ValueError(f"n_top is {n_top}; with {adata.n_vars} genes choose from 1 to {adata.n_vars}.")
+    if not (1 <= n_top <= adata.n_vars and n_top % 1 == 0):
+        raise ValueError(f"n_top is {n_top}; with {adata.n_vars} genes choose a whole number from 1 to {adata.n_vars}.")
     x = matrix(adata, layer)
     square = x.multiply(x) if sparse.issparse(x) else np.asarray(x) ** 2
-    variance = _sum(square, 0) / adata.n_obs - (_sum(x, 0) / adata.n_obs) ** 2
-    top = np.sort(np.argsort(-variance, kind="stable")[:n_top])
+    variance = sum_over(square, 0) / adata.n_obs - (sum_over(x, 0) / adata.n_obs) ** 2
+    top = np.sort(np.argsort(-variance, kind="stable")[: int(n_top)])
     return adata[:, top].copy()
 
 
@@ -201,71 +193,11 @@ def split(adata: ad.AnnData, test: float = 0.1, seed: int = 0) -> tuple[ad.AnnDa
     return adata[np.sort(order[n_test:])].copy(), adata[np.sort(order[:n_test])].copy()
 
 
-def matrix(adata: ad.AnnData, layer: str | None = None):
-    """Return ``X`` or a layer of `adata`, dense or sparse, or say which layers there are.
-
-    Raises
-    ------
-    ValueError
-        Where `adata` is no AnnData, has no cells or genes, or has no such layer.
-    """
-    if not isinstance(adata, ad.AnnData):
-        raise ValueError(f"expected an AnnData (cells × genes), got {type(adata).__name__}; wrap it as ad.AnnData(x).")
-    if adata.n_obs == 0 or adata.n_vars == 0:
-        raise ValueError(f"adata has {adata.n_obs} cells and {adata.n_vars} genes; it needs at least one of each.")
-    if layer is None:
-        return adata.X
-    if layer not in adata.layers:
-        known = ", ".join(map(repr, adata.layers)) or "none"
-        hint = ""
-        if layer in ("normalized", "log_normalized"):
-            hint = f"; preprocess.{layer.replace('ized', 'ize')}(adata) writes it"
-        raise ValueError(f"adata has no layer {layer!r} (layers: {known}){hint}.")
-    return adata.layers[layer]
-
-
-def obs_column(adata: ad.AnnData, name: str):
-    """Return the column `name` of ``obs``, or raise a ValueError that lists the columns there are."""
-    if name not in adata.obs:
-        known = ", ".join(map(repr, adata.obs.columns)) or "none"
-        raise ValueError(f"adata.obs has no column {name!r} (columns: {known}).")
-    return adata.obs[name]
-
-
 def _scaled(adata: ad.AnnData, target_sum: float, library_key: str | None):
     check_counts(adata)
-    if not (np.isfinite(target_sum) and target_sum > 0):
-        raise ValueError(f"target_sum is {target_sum}; it must be a finite number above 0 (10,000 is usual).")
+    if not (isinstance(target_sum, Real) and np.isfinite(target_sum) and target_sum > 0):
+        raise ValueError(f"target_sum is {target_sum!r}; it must be a finite number above 0 (10,000 is usual).")
     factor = (target_sum / library_size(adata, library_key=library_key))[:, None]
     x = adata.X
     scaled = x.multiply(factor).tocsr() if sparse.issparse(x) else np.asarray(x) * factor
     return scaled.astype(np.float32)
-
-
-def _stored_values(x) -> np.ndarray:
-    return x.data if sparse.issparse(x) else np.asarray(x)
-
-
-def _sum(x, axis: int) -> np.ndarray:
-    return np.asarray(x.sum(axis=axis, dtype=np.float64)).ravel()
-
-
-def _check_whole_counts(values: np.ndarray, where: str) -> None:
-    if not np.issubdtype(values.dtype, np.number):
-        raise ValueError(f"{where} has dtype {values.dtype}; counts are numbers.")
-    if not np.isfinite(values).all():
-        raise ValueError(
-            f"{where} has {np.sum(~np.isfinite(values))} NaN or infinite values; counts are whole and ≥ 0."
-        )
-    if values.size and values.min() < 0:
-        raise ValueError(
-            f"{where} has negative values (the least is {values.min():.3g}); counts are ≥ 0. Scaled (z-scored) data? "
-            "Look for the raw counts in adata.raw or in adata.layers."
-        )
-    fractional = values[values != np.round(values)]
-    if len(fractional):
-        looks = "It looks log-normalised" if values.max() < 30 else "It looks normalised"
-        raise ValueError(
-            f"{where} has values that are not whole numbers (such as {fractional[0]:.4g}). {looks}: look for the raw "
-            "counts in adata.raw or in adata.layers."
-        )

@@ -12,6 +12,17 @@ import pandas as pd
 from scipy import sparse
 from scipy.special import expit
 
+from course_lib.draws import (
+    as_anndata,
+    as_categorical,
+    change_factors,
+    draw_labels,
+    negative_binomial,
+    require_pair,
+    require_positive,
+    whole,
+)
+
 
 def three_clusters(
     n_cells_per_cluster: int = 2000,
@@ -52,7 +63,7 @@ def three_clusters(
     AnnData
         ``X`` counts, CSR float32 (n_cells, n_genes). ``obs``: ``cluster`` and ``library`` (ℓ before sampling).
         ``var``: ``over_in`` (the cluster that over-expresses the gene) and ``true_theta``.
-        ``layers["true_rate"]``: ρ, float32, dense (n_cells, n_genes).
+        ``layers["true_rate"]``: ρ, float32, dense (n_cells, n_genes). ``uns["zero_inflation"]``: π.
 
     Raises
     ------
@@ -60,10 +71,10 @@ def three_clusters(
         For sizes below the least, negative or non-finite parameters, `zero_inflation` outside [0, 1), or settings so
         sparse that a cell or a gene has no count at all.
     """
-    _require_at_least("n_cells_per_cluster", n_cells_per_cluster, 1)
-    _require_at_least("n_genes", n_genes, 3)
+    n_cells_per_cluster = whole("n_cells_per_cluster", n_cells_per_cluster, 1)
+    n_genes = whole("n_genes", n_genes, 3)
     for name, value in (("mean_count", mean_count), ("fold", fold), ("theta", theta)):
-        _require_positive(name, value)
+        require_positive(name, value)
     if not (np.isfinite(library_sd) and library_sd >= 0):
         raise ValueError(f"library_sd is {library_sd}; a standard deviation is a finite number ≥ 0.")
     if not 0 <= zero_inflation < 1:
@@ -76,18 +87,19 @@ def three_clusters(
     expression = np.where(np.arange(3)[:, None] == over_in, fold, 1.0)
     proportions = expression / expression.sum(axis=1, keepdims=True)
 
-    n_cells = len(cluster)
-    library = mean_count * n_genes * rng.lognormal(0.0, library_sd, n_cells)
+    library = mean_count * n_genes * rng.lognormal(0.0, library_sd, len(cluster))
     rate = proportions[cluster]
-    counts = _negative_binomial(library[:, None] * rate, theta, rng)
+    counts = negative_binomial(library[:, None] * rate, theta, rng)
     if zero_inflation > 0:
         counts[rng.random(counts.shape) < zero_inflation] = 0
-    return _as_anndata(
+    data = as_anndata(
         counts,
         obs={"cluster": pd.Categorical(names[cluster], categories=names), "library": library},
         var={"over_in": pd.Categorical(names[over_in], categories=names), "true_theta": np.full(n_genes, theta)},
         rate=rate,
     )
+    data.uns["zero_inflation"] = zero_inflation
+    return data
 
 
 def splatter(
@@ -150,23 +162,25 @@ def splatter(
     ----------
     Zappia, Phipson & Oshlack 2017, Genome Biology 18:174, "The Splat model" and its default parameters.
     """
-    _require_at_least("n_cells", n_cells, 1)
-    _require_at_least("n_genes", n_genes, 2)
+    n_cells, n_genes = whole("n_cells", n_cells, 1), whole("n_genes", n_genes, 2)
+    require_pair("library", library, "the mean (below 30) and standard deviation of log ℓ", (-30, 0), (30, 10))
+    require_pair("bcv", bcv, "coefficients ≥ 0, not both 0", (0, 0 if np.any(bcv) else 1))
+    require_pair("dropout", (0, 0) if dropout is None else dropout, "midpoint and shape")
     if not 0 <= de_prob <= 1:
         raise ValueError(f"de_prob is {de_prob}; it is a probability between 0 and 1.")
     if dispersion not in ("gene", "cell"):
         raise ValueError(f'dispersion is {dispersion!r}; choose "gene" or "cell".')
     rng = np.random.default_rng(seed)
-    group = _draw_labels("group_probs", group_probs, n_cells, rng)
-    batch = _draw_labels("batch_probs", (1.0,) if batch_probs is None else batch_probs, n_cells, rng)
+    group = draw_labels("group_probs", group_probs, n_cells, rng)
+    batch = draw_labels("batch_probs", (1.0,) if batch_probs is None else batch_probs, n_cells, rng)
     cell_library = rng.lognormal(*library, n_cells)
 
     base_mean = rng.gamma(0.6, 1 / 0.3, n_genes) + 1e-12
     outlier = rng.random(n_genes) < 0.05
     base_mean[outlier] = np.median(base_mean) * rng.lognormal(4.0, 0.5, outlier.sum())
-    de_factor = _change_factors(n_genes, len(group_probs), de_prob, (0.1, 0.4), rng)
+    de_factor = change_factors(n_genes, len(group_probs), de_prob, (0.1, 0.4), rng)
     n_batches = 1 if batch_probs is None else len(batch_probs)
-    batch_factor = _change_factors(n_genes, n_batches, 0.5 if n_batches > 1 else 0.0, (0.1, 0.1), rng)
+    batch_factor = change_factors(n_genes, n_batches, 0.5 if n_batches > 1 else 0.0, (0.1, 0.1), rng)
 
     rate = (base_mean[:, None] * de_factor)[:, group].T * batch_factor[:, batch].T
     rate /= rate.sum(axis=1, keepdims=True)
@@ -174,11 +188,14 @@ def splatter(
     typical = np.exp(library[0]) * base_mean / base_mean.sum() if dispersion == "gene" else mean
     variation = (bcv[0] + bcv[1] / np.sqrt(typical)) * np.sqrt(60 / rng.chisquare(60, n_genes))
     theta = 1 / variation**2
-    counts = _negative_binomial(mean, theta, rng)
+    counts = negative_binomial(mean, theta, rng)
 
-    data = _as_anndata(
+    data = as_anndata(
         counts,
-        obs={"group": _categorical("group", group, len(group_probs)), "batch": _categorical("batch", batch, n_batches)},
+        obs={
+            "group": as_categorical("group", group, len(group_probs)),
+            "batch": as_categorical("batch", batch, n_batches),
+        },
         var={"base_mean": base_mean, "true_theta": theta if dispersion == "gene" else np.full(n_genes, np.nan)},
         rate=rate,
         allow_empty=True,
@@ -193,52 +210,37 @@ def splatter(
     return data
 
 
-def _negative_binomial(mean: np.ndarray, theta, rng: np.random.Generator) -> np.ndarray:
-    """Draw counts as a Poisson whose mean is Gamma with shape θ and mean `mean`."""
-    return rng.poisson(rng.gamma(theta, mean / theta))
+def measure_again(adata: ad.AnnData, seed: int = 1) -> ad.AnnData:
+    """Draw new counts for the same simulated cells: same proportions, same libraries, fresh noise.
 
+    A reconstruction that holds for a second measurement has found the cell; one that holds for the first alone has
+    copied its noise.
 
-def _change_factors(n_genes: int, n_sets: int, probability: float, log_normal, rng) -> np.ndarray:
-    """Draw multiplicative changes (n_genes, n_sets): 1 for a gene that is not changed, above or below 1 otherwise."""
-    factor = rng.lognormal(*log_normal, (n_genes, n_sets))
-    factor = np.maximum(factor, 1 / factor)
-    factor = np.where(rng.random(factor.shape) < 0.5, factor, 1 / factor)
-    return np.where(rng.random(factor.shape) < probability, factor, 1.0)
+    Parameters
+    ----------
+    adata
+        Cells from :func:`three_clusters` or :func:`splatter`, or some of them, with their truth.
+    seed
+        Seed of the new noise.
 
+    Returns
+    -------
+    AnnData
+        ``X``: new counts, CSR float32. ``obs`` and ``var`` as in `adata`. Cells without a count are possible.
 
-def _as_anndata(counts: np.ndarray, obs: dict, var: dict, rate: np.ndarray, allow_empty: bool = False) -> ad.AnnData:
-    if not allow_empty:
-        empty_cells, empty_genes = (counts.sum(axis=1) == 0).sum(), (counts.sum(axis=0) == 0).sum()
-        if empty_cells or empty_genes:
-            raise ValueError(
-                f"these settings give {empty_cells} cells and {empty_genes} genes without a single count; "
-                "raise mean_count, n_genes or the number of cells, or lower zero_inflation."
-            )
-    n_cells, n_genes = counts.shape
-    return ad.AnnData(
-        sparse.csr_matrix(counts.astype(np.float32)),
-        obs=pd.DataFrame(obs, index=[f"cell_{i}" for i in range(n_cells)]),
-        var=pd.DataFrame(var, index=[f"gene_{i}" for i in range(n_genes)]),
-        layers={"true_rate": rate.astype(np.float32)},
-    )
-
-
-def _draw_labels(name: str, probabilities: Sequence[float], n_cells: int, rng) -> np.ndarray:
-    p = np.asarray(probabilities, dtype=float)
-    if p.ndim != 1 or len(p) == 0 or not np.all(p >= 0) or not np.isclose(p.sum(), 1):
-        raise ValueError(f"{name} is {probabilities!r}; give one probability ≥ 0 for each, summing to 1.")
-    return rng.choice(len(p), size=n_cells, p=p / p.sum())
-
-
-def _categorical(name: str, codes: np.ndarray, n: int) -> pd.Categorical:
-    return pd.Categorical.from_codes(codes, categories=[f"{name}_{i}" for i in range(n)])
-
-
-def _require_at_least(name: str, value: int, least: int) -> None:
-    if int(value) != value or value < least:
-        raise ValueError(f"{name} is {value}; it is a whole number, at least {least}.")
-
-
-def _require_positive(name: str, value: float) -> None:
-    if not (np.isfinite(value) and value > 0):
-        raise ValueError(f"{name} is {value}; it must be a finite number above 0.")
+    Raises
+    ------
+    ValueError
+        Where the truth is missing, or does not fix the noise (``dispersion="cell"``, dropout).
+    """
+    missing = [name for name in ("library", "true_theta") if name not in adata.obs and name not in adata.var]
+    if missing or "true_rate" not in adata.layers:
+        raise ValueError("adata lacks the truth of a simulation (true_rate, library, true_theta).")
+    theta = adata.var["true_theta"].to_numpy()
+    if np.isnan(theta).any() or "dropped" in adata.layers:
+        raise ValueError('data simulated with dispersion="cell" or dropout cannot be measured again.')
+    rng = np.random.default_rng(seed)
+    mean = adata.obs["library"].to_numpy()[:, None] * adata.layers["true_rate"]
+    counts = negative_binomial(mean, theta, rng)
+    counts[rng.random(counts.shape) < adata.uns.get("zero_inflation", 0.0)] = 0
+    return ad.AnnData(sparse.csr_matrix(counts.astype(np.float32)), obs=adata.obs.copy(), var=adata.var.copy())

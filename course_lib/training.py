@@ -3,8 +3,10 @@
 `fit` knows a model by ``model.loss(minibatch)`` alone. The plain loop that it stands for is written out in chapter 1.
 """
 
+import os
 import warnings
 from dataclasses import dataclass, field
+from numbers import Real
 
 import numpy as np
 import pandas as pd
@@ -65,7 +67,8 @@ def fit(
     Parameters
     ----------
     model
-        A module with ``loss(minibatch) -> Loss``. It ends on `device`, in ``eval`` mode.
+        A module with ``loss(minibatch) -> Loss``. It ends on `device`, in ``eval`` mode. Minibatches come in the
+        precision of its weights: after ``model.double()`` results are the same to many digits on any processor.
     data
         AnnData, or a tensor, array or scipy sparse matrix (n_cells, n_genes). Sparse data are
         never made dense as a whole.
@@ -101,30 +104,32 @@ def fit(
         or settings out of range.
     """
     _check_settings(n_epochs, batch_size, lr, schedule, validation)
+    n_epochs, batch_size = int(n_epochs), int(batch_size)
     device = pick_device(device)
-    cells = Cells(data, layer, library_key, batch_key, device)
+    cells = Cells(data, layer, library_key, batch_key, device, next(model.parameters()).dtype)
     if len(cells) < 2:
         raise ValueError(f"data has {len(cells)} cell; training needs at least 2.")
     cells.check_for(model)
 
     generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(cells), generator=generator)
-    n_held_out = min(max(round(validation * len(cells)), 1), len(cells) - 1) if validation else 0
-    held_out, train = order[:n_held_out], order[n_held_out:]
+    train, held_out = torch.arange(len(cells)), torch.arange(0)
+    if validation:
+        n_held_out = min(max(round(validation * len(cells)), 1), len(cells) - 1)
+        held_out, train = torch.randperm(len(cells), generator=generator).split([n_held_out, len(cells) - n_held_out])
     history = History(getattr(model, "loss_unit", "loss per cell"), held_out.numpy())
 
     model.to(device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)  # fused: the same steps, a third faster
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_epochs) if schedule == "cosine" else None
-    bar = tqdm(range(n_epochs), desc="fit", unit="epoch", **({} if progress else {"disable": True}))
+    bar = tqdm(range(n_epochs), desc="fit", unit="epoch", disable=not progress or _quiet())
     with local_seed(seed, device), bar:
         try:
             for _ in bar:
                 shuffled = train[torch.randperm(len(train), generator=generator)]
                 record = _averages("train", _train_epoch(model, optimizer, cells, shuffled.split(batch_size)))
-                if n_held_out:
+                if len(held_out):
                     record |= _averages("validation", evaluate(model, cells, held_out))
-                if not np.isfinite(record["train_loss"]):
+                if not np.isfinite(list(record.values())).all():
                     history.stopped = "diverged"
                     break
                 history.records.append(record)
@@ -149,6 +154,11 @@ def evaluate(model: nn.Module, cells: Cells, index: torch.Tensor) -> torch.Tenso
     model.eval()
     with torch.inference_mode():
         return _mean_terms((model.loss(cells.minibatch(part)), len(part)) for part in index.split(1024))
+
+
+def _quiet() -> bool:
+    """Whether TQDM_DISABLE is set: tqdm's notebook bar does not look, and a bar would stay in saved outputs."""
+    return os.environ.get("TQDM_DISABLE", "0") not in ("", "0")
 
 
 def _train_epoch(model, optimizer, cells: Cells, batches) -> torch.Tensor:
@@ -181,10 +191,10 @@ def _averages(prefix: str, terms: torch.Tensor) -> dict[str, float]:
 
 def _check_settings(n_epochs: int, batch_size: int, lr: float, schedule: str, validation: float) -> None:
     for name, value in (("n_epochs", n_epochs), ("batch_size", batch_size)):
-        if int(value) != value or value < 1:
-            raise ValueError(f"{name} is {value}; it is a whole number, at least 1.")
-    if not (np.isfinite(lr) and lr > 0):
-        raise ValueError(f"lr is {lr}; a learning rate is a finite number above 0 (1e-3 is usual for Adam).")
+        if not (isinstance(value, Real) and value >= 1 and value % 1 == 0):
+            raise ValueError(f"{name} is {value!r}; it is a whole number, at least 1.")
+    if not (isinstance(lr, Real) and np.isfinite(lr) and lr > 0):
+        raise ValueError(f"lr is {lr!r}; a learning rate is a finite number above 0 (1e-3 is usual for Adam).")
     if schedule not in ("constant", "cosine"):
         raise ValueError(f'schedule is {schedule!r}; choose "constant" or "cosine".')
     if not 0 <= validation < 1:

@@ -1,6 +1,7 @@
 """Autoencoders: x -> z -> x̂, trained so that the output is like the input."""
 
 from collections.abc import Sequence
+from numbers import Real
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +37,11 @@ class Autoencoder(nn.Module):
         Maps (batch, n_latent) to (batch, n_genes), before the last activation.
     output
         ``"real"``, ``"probability"`` or ``"composition"``.
+
+    Raises
+    ------
+    ValueError
+        For an unknown `output`.
     """
 
     def __init__(self, encoder: nn.Sequential, decoder: nn.Sequential, output: str = "real"):
@@ -169,6 +175,11 @@ class LinearAE(Autoencoder):
     ----------
     n_genes, n_latent, seed
         As in :class:`GeneExprAE`.
+
+    Raises
+    ------
+    ValueError
+        For sizes below 1.
     """
 
     def __init__(self, n_genes: int, n_latent: int = 2, seed: int = 0):
@@ -178,6 +189,6 @@ class LinearAE(Autoencoder):
 
 
 def _checked_sizes(*sizes: int) -> list[int]:
-    if any(int(size) != size or size < 1 for size in sizes):
+    if not all(isinstance(size, Real) and size >= 1 and size % 1 == 0 for size in sizes):
         raise ValueError(f"layer sizes are {sizes}; each is a whole number, at least 1.")
     return [int(size) for size in sizes]

@@ -51,17 +51,27 @@ def mean_loss(reconstruction: Tensor, kl: Tensor, kl_weight: float = 1.0) -> Los
 
 
 def multilayer(sizes: list[int], dropout: float = 0.0) -> nn.Sequential:
-    """Linear layers with these sizes; ReLU, and dropout if asked for, between them and not after the last."""
+    """Linear layers with these sizes; ReLU, and dropout if asked for, between them and not after the last.
+
+    Starting weights are drawn in double precision and then rounded: drawn in single precision they differ in the last
+    digit from one processor to the next, and training makes that grow.
+    """
     layers: list[nn.Module] = []
-    for n_in, n_out in itertools.pairwise(sizes[:-1]):
-        layers += [nn.Linear(n_in, n_out), nn.ReLU()] + ([nn.Dropout(dropout)] if dropout else [])
-    return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
+    for n_in, n_out in itertools.pairwise(sizes):
+        layers += [nn.Linear(n_in, n_out, dtype=torch.float64), nn.ReLU()]
+        layers += [nn.Dropout(dropout)] if dropout else []
+    while not isinstance(layers[-1], nn.Linear):
+        layers.pop()
+    return nn.Sequential(*layers).float()
 
 
 @contextmanager
 def local_seed(seed: int, device: torch.device | None = None) -> Iterator[None]:
-    """Seed torch inside a ``with`` block and put its global random state back afterwards."""
+    """Seed torch on the CPU and on `device` inside a ``with`` block and put both states back afterwards."""
     cuda = [device] if device is not None and device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU, and none is put back
+        for gpu in cuda:
+            with torch.cuda.device(gpu):
+                torch.cuda.manual_seed(seed)
         yield

@@ -1,0 +1,64 @@
+"""Diagrams: boxes and arrows that the chapters draw instead of importing pictures."""
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.patches import FancyBboxPatch, Polygon
+
+INK = "#333333"
+FILLS = {"input": "#e8eef7", "encoder": "#a8c6e8", "code": "#f6c28b", "decoder": "#b5ddc0", "output": "#e8eef7"}
+
+
+def autoencoder(ax: Axes | None = None, sizes: tuple[str, str, str] = ("D", "d", "D")) -> Axes:
+    """Draw x -> encoder -> z -> decoder -> x̂, with the sizes of x, z and x̂ written under them."""
+    ax = ax or plt.gca()
+    _bar(ax, 0.0, 3.0, "input", "$x$", sizes[0])
+    _funnel(ax, 0.9, 3.0, 1.0, "encoder", "encoder")
+    _bar(ax, 3.5, 1.0, "code", "$z$", sizes[1])
+    _funnel(ax, 4.4, 1.0, 3.0, "decoder", "decoder")
+    _bar(ax, 7.0, 3.0, "output", r"$\hat{x}$", sizes[2])
+    arc = {"arrowstyle": "<->", "color": INK, "connectionstyle": "arc3,rad=-0.18"}
+    ax.annotate("", (7.25, 1.7), (0.25, 1.7), arrowprops=arc)
+    ax.text(3.75, 2.45, "trained to be alike", ha="center", va="bottom", color=INK, fontsize=9)
+    ax.set(xlim=(-0.6, 8.1), ylim=(-2.2, 2.9), aspect="equal")
+    ax.axis("off")
+    return ax
+
+
+def way_in(axes) -> None:
+    """Draw three ways to learn from data without labels, one in each of three axes."""
+    stories = (
+        ("Encoder: fill in the blank", ["the", "cell", "■", "red"], ["", "", "is", ""]),
+        ("Decoder: say what comes next", ["the", "cell", "is", ""], ["", "", "", "red"]),
+        ("Autoencoder: say it all again", ["the", "cell", "is", "red"], ["the", "cell", "is", "red"]),
+    )
+    for ax, (title, given, wanted) in zip(axes, stories, strict=True):
+        for i, (word, target) in enumerate(zip(given, wanted, strict=True)):
+            for text, y, fill in ((word, 0.0, "input"), (target, 2.6, "code")):
+                if text:
+                    _box(ax, i, y, text, FILLS[fill])
+        bottleneck = given == wanted
+        _box(ax, 1.5, 1.3, "a few numbers" if bottleneck else "network", FILLS["encoder"], 1.5 if bottleneck else 3.6)
+        for y in (0.45, 1.75):
+            ax.annotate("", (1.5, y + 0.4), (1.5, y), arrowprops={"arrowstyle": "->", "color": INK})
+        ax.set(xlim=(-0.6, 3.6), ylim=(-0.6, 3.2))
+        ax.set_title(title, fontsize=10)
+        ax.axis("off")
+
+
+def _box(ax: Axes, x: float, y: float, text: str, fill: str, width: float = 0.86) -> None:
+    corner = (x - width / 2, y - 0.3)
+    ax.add_patch(FancyBboxPatch(corner, width, 0.6, boxstyle="round,pad=0.02", facecolor=fill, edgecolor=INK, lw=0.8))
+    ax.text(x, y, text, ha="center", va="center", fontsize=9, color="black")
+
+
+def _bar(ax: Axes, x: float, height: float, part: str, name: str, size: str) -> None:
+    y = -height / 2
+    ax.add_patch(FancyBboxPatch((x, y), 0.5, height, boxstyle="round,pad=0.02", fc=FILLS[part], ec=INK, lw=0.8))
+    ax.text(x + 0.25, 0, name, ha="center", va="center", fontsize=13, color="black")
+    ax.text(x + 0.25, y - 0.12, size, ha="center", va="top", fontsize=10, color=INK)
+
+
+def _funnel(ax: Axes, x: float, left: float, right: float, part: str, name: str) -> None:
+    corners = [(x, -left / 2), (x, left / 2), (x + 2.2, right / 2), (x + 2.2, -right / 2)]
+    ax.add_patch(Polygon(corners, closed=True, facecolor=FILLS[part], edgecolor=INK, lw=0.8))
+    ax.text(x + 1.1, 0, name, ha="center", va="center", fontsize=10, color="black")

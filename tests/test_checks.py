@@ -1,0 +1,136 @@
+"""Self-checks: what they say without an answer, to a wrong one, to a right one; and that no answer makes them raise."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from course_lib import checks
+from course_lib.checks import Exercise, Verdict
+
+
+def about_three(answer):
+    if isinstance(answer, str):
+        return "A number is wanted, without quotation marks."
+    return abs(answer - 3) < 0.1 or "Add one more."
+
+
+class Hostile:
+    """An object on which every comparison and conversion fails."""
+
+    def __eq__(self, other):
+        raise RuntimeError("no comparing")
+
+    __hash__ = None
+    __array__ = __float__ = __len__ = __bool__ = __iter__ = __sub__ = __eq__
+
+
+STRANGE = [
+    "three", "", b"3", [], {}, set(), (), object(), Hostile(), type, len, lambda: 1, lambda *_: None,
+    float("nan"), (float("nan"), float("nan")), float("inf"), 3j, True, False, 10**400, np.array([]), np.ones((2, 3)),
+    np.array("x"), np.array([None, 3]), pd.DataFrame({"a": [1]}), pd.Series([], dtype=float), torch.ones(3),
+    torch.ones(2, requires_grad=True), ValueError("mine"), NotImplemented,
+]  # fmt: skip
+
+
+NUMBERS = tuple(checks.EXERCISES)
+
+
+@pytest.fixture(autouse=True)
+def exercise(monkeypatch):
+    monkeypatch.setitem(checks.EXERCISES, "0.1", Exercise("Give one number.", about_three, "Three it is."))
+
+
+class TestCheck:
+    @pytest.mark.parametrize("answer", [None, ...])
+    def test_without_an_answer_it_says_what_is_asked_and_is_neither_right_nor_wrong(self, answer):
+        verdict = checks.check("0.1", answer)
+        assert verdict == checks.check("0.1") == Verdict(None, "Give one number.")
+        assert repr(verdict) == "No answer yet. Give one number." and not verdict
+
+    @pytest.mark.parametrize("answer", [3, 3.05, np.float32(3), np.array(3.0), torch.tensor(3.0)])
+    def test_a_right_answer_of_any_numeric_type_is_praised(self, answer):
+        verdict = checks.check("0.1", answer)
+        assert verdict and verdict.right is True and repr(verdict) == "Right. Three it is."
+
+    @pytest.mark.parametrize(
+        ("answer", "words"), [(2, "Add one more."), ("3", "without quotation marks"), (np.float64(9), "Add one more.")]
+    )
+    def test_a_wrong_answer_gets_a_hint(self, answer, words):
+        verdict = checks.check("0.1", answer)
+        assert not verdict and verdict.right is False
+        assert repr(verdict).startswith("Not yet. ") and words in repr(verdict)
+
+    @pytest.mark.parametrize("answer", [[1, 2], {"a": 3}, len, object()])
+    def test_an_answer_of_the_wrong_type_is_told_what_is_asked_and_what_failed(self, answer):
+        verdict = checks.check("0.1", answer)
+        assert verdict.right is False and "Give one number." in verdict.message and "TypeError" in verdict.message
+
+    @pytest.mark.parametrize("found", [False, np.False_, 0, None, np.zeros(1)])
+    def test_a_judge_that_finds_it_wrong_without_a_hint_repeats_what_is_asked(self, monkeypatch, found):
+        monkeypatch.setitem(checks.EXERCISES, "0.2", Exercise("Give two.", lambda _: found, "Two."))
+        assert checks.check("0.2", 1) == Verdict(False, "Give two.")
+
+    @pytest.mark.parametrize("found", [True, np.True_, np.ones(1, dtype=bool), torch.tensor(True)])
+    def test_numpys_and_torchs_true_count_as_true(self, monkeypatch, found):
+        monkeypatch.setitem(checks.EXERCISES, "0.2", Exercise("Give two.", lambda _: found, "Two."))
+        assert checks.check("0.2", 1) == Verdict(True, "Two.")
+
+    @pytest.mark.parametrize("error", [ValueError, ZeroDivisionError, AssertionError, RecursionError, StopIteration])
+    def test_an_error_in_the_judge_becomes_a_sentence(self, monkeypatch, error):
+        def judge(_):
+            raise error("boom")
+
+        monkeypatch.setitem(checks.EXERCISES, "0.2", Exercise("Give two.", judge, "Two."))
+        verdict = checks.check("0.2", 1)
+        assert verdict.right is False and error.__name__ in verdict.message and "boom" in verdict.message
+
+    def test_an_interrupt_is_still_an_interrupt(self, monkeypatch):
+        def judge(_):
+            raise KeyboardInterrupt
+
+        monkeypatch.setitem(checks.EXERCISES, "0.2", Exercise("Give two.", judge, "Two."))
+        with pytest.raises(KeyboardInterrupt):
+            checks.check("0.2", 1)
+
+    @pytest.mark.parametrize("number", ["99.9", "", "1", 1.2, None])
+    def test_an_unknown_exercise_is_answered_with_those_there_are(self, number):
+        with pytest.raises(ValueError, match=r"no exercise .*0\.1"):
+            checks.check(number, 3)
+
+    def test_the_answer_is_not_changed(self):
+        answer = [3.0, 1.0, 2.0]
+        for number in checks.EXERCISES:
+            checks.check(number, answer)
+        assert answer == [3.0, 1.0, 2.0]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+class TestEveryExercise:
+    """What holds for each exercise of the book, whatever it asks."""
+
+    @pytest.mark.filterwarnings("ignore")
+    def test_a_strange_answer_raises_nothing_and_is_not_right(self, number):
+        for answer in STRANGE:
+            verdict = checks.check(number, answer)
+            assert isinstance(verdict, Verdict) and verdict.message and repr(verdict)
+            assert verdict.right is False or isinstance(answer, bool), type(answer)
+
+    def test_without_an_answer_it_says_what_is_asked(self, number):
+        verdict = checks.check(number)
+        assert verdict.right is None and len(verdict.message) > 10
+
+    def test_what_is_said_is_made_of_whole_sentences(self, number):
+        exercise = checks.EXERCISES[number]
+        for text in (exercise.asks, exercise.praise):
+            assert text[0].isupper() and text.rstrip()[-1] in ".?!"
+
+    def test_its_number_is_that_of_a_chapter_and_an_exercise(self, number):
+        assert re.fullmatch(r"\d+b?\.\d+", number)
+
+
+def test_a_verdict_cannot_be_changed():
+    with pytest.raises(AttributeError):
+        checks.check("0.1", 2).right = True
