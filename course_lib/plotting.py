@@ -51,9 +51,12 @@ def embedding(z: np.ndarray, labels, ax: Axes | None = None, title: str = "", na
     labels, kinds = np.asarray(ordered), list(ordered.remove_unused_categories().categories)
     colors = sns.color_palette("colorblind", max(len(kinds), 1))
     shuffled = np.random.default_rng(0).permutation(len(z))
+    size = np.clip(9000 / len(z), 9, 20)  # few cells: larger marks
     for kind, color, marker in zip(kinds, colors, np.resize(list(MARKERS), len(kinds)), strict=True):
         shown = shuffled[labels[shuffled] == kind]
-        ax.scatter(z[shown, 0], z[shown, 1], s=9, color=color, marker=marker, alpha=0.6, linewidths=0, label=str(kind))
+        ax.scatter(
+            z[shown, 0], z[shown, 1], s=size, color=color, marker=marker, alpha=0.6, linewidths=0, label=str(kind)
+        )
     ax.set(xlabel=names[0], ylabel=names[1], title=title)
     if legend:
         ax.legend(markerscale=2, frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
