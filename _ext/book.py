@@ -3,6 +3,7 @@
 Chapters are plain notebooks, so that they read the same in Colab and on GitHub. What the site adds, it adds here.
 """
 
+import json
 import shutil
 from importlib.metadata import distribution
 from pathlib import Path
@@ -10,8 +11,10 @@ from pathlib import Path
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util import logging
 from sphinx.util.fileutil import copy_asset
 
+logger = logging.getLogger(__name__)
 CALLOUTS = ("Predict", "Notice", "Careful")
 MATHJAX = "mathjax"
 MATHJAX_PARTS = ("tex-chtml.js", "input/tex/extensions", "output/chtml/fonts")
@@ -35,6 +38,18 @@ def opening_word(paragraph: nodes.Node) -> str:
     """Return the bold text that a paragraph opens with, without its full stop, or nothing."""
     first = next((child for child in paragraph.children if child.astext()), None)
     return first.astext().rstrip(".") if isinstance(first, nodes.strong) else ""
+
+
+def refuse_failed_chapters(app: Sphinx, env, docnames: list[str]) -> None:
+    """Warn of chapters whose saved outputs hold an error; `make test` turns warnings into failures."""
+    for name in docnames:
+        path = Path(env.doc2path(name))
+        if path.suffix != ".ipynb":
+            continue
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            for output in cell.get("outputs", []):
+                if output["output_type"] == "error":
+                    logger.warning(f"cell {cell.get('id')} failed: {output['ename']}", location=name)
 
 
 def one_search_box(app: Sphinx, config) -> None:
@@ -69,6 +84,7 @@ def copy_mathjax(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> dict:
     """Connect the parts above."""
     app.add_post_transform(Callouts)
+    app.connect("env-before-read-docs", refuse_failed_chapters)
     app.connect("config-inited", one_search_box, priority=900)
     app.connect("html-page-context", drop_unused_scripts, priority=900)
     app.connect("build-finished", copy_mathjax)

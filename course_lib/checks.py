@@ -94,14 +94,14 @@ def _close(answer: object, expected, tolerance: float) -> bool:
 
 
 def _distances(answer: object) -> bool | str:
-    a, b = np.array([8.0, 2.0, 0.0]), np.array([40.0, 10.0, 0.0])
+    a, b = np.array([8.0, 2.0, 0.0]), np.array([40.0, 0.0, 10.0])
     before = np.linalg.norm(a - b)
     if np.shape(answer) != (2,):
         return "Give two numbers, as in (1.5, 0.2): the distance of the counts, then of the normalised values."
     if not _close(answer[0], before, 0.1):
         return "The first distance is √(Σ (a − b)²) over the three genes, from the counts as they are."
-    if not _close(answer[1], 0.0, 1e-6):
-        return "Divide each cell by its own sum before you compare: 8/10 and 40/50."
+    if not _close(answer[1], 1e4 * np.linalg.norm(a / a.sum() - b / b.sum()), 1.0):
+        return "Divide each cell by its own sum and multiply by 10,000 before you compare: 8,000 and 8,000, …"
     return True
 
 
@@ -164,10 +164,10 @@ EXERCISES: dict[str, Exercise] = {
     "1.1": Exercise(
         asks="Give two numbers: the distance of the counts and the distance after normalising.",
         judge=_distances,
-        praise="The whole distance was depth: the two cells have the same composition.",
+        praise="The first gene differed by depth alone; the other two differ in composition.",
     ),
     "1.2": Exercise(
-        asks="Give one whole number: all weights and biases of 2000-512-256-10-256-512-2000.",
+        asks="Give one whole number: all weights and biases of the encoder and the decoder.",
         judge=_weights,
         praise="Nearly all of them touch the genes: the first and the last layer hold nine in ten.",
     ),

@@ -79,9 +79,8 @@ def matrix(adata: ad.AnnData, layer: str | None = None):
         raise ValueError(f"adata has {adata.n_obs} cells and {adata.n_vars} genes; it needs at least one of each.")
     if layer is not None and layer not in adata.layers:
         known = ", ".join(map(repr, adata.layers)) or "none"
-        hint = ""
-        if layer in ("normalized", "log_normalized"):
-            hint = f"; preprocess.{layer.replace('ized', 'ize')}(adata) writes it"
+        writers = {"normalized": "normalize", "log_normalized": "log_normalize", "centered": "center"}
+        hint = f"; preprocess.{writers[layer]}(adata) writes it" if layer in writers else ""
         raise ValueError(f"adata has no layer {layer!r} (layers: {known}){hint}.")
     x = adata.X if layer is None else adata.layers[layer]
     if x is None:

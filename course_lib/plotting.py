@@ -59,7 +59,7 @@ def embedding(z: np.ndarray, labels, ax: Axes | None = None, title: str = "", na
         )
     ax.set(xlabel=names[0], ylabel=names[1], title=title)
     if legend:
-        ax.legend(markerscale=2, frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        ax.legend(markerscale=2, frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return ax
 
 

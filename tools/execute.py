@@ -14,10 +14,11 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["TQDM_DISABLE"] = "1"
+os.environ.pop("MPLBACKEND", None)  # a kernel started under another backend than its own shows no figure
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 ROOT = Path(__file__).parent.parent
 CHAPTERS = ROOT / "chapters"
@@ -46,8 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
         start = time.perf_counter()
         try:
             run(path)
-        except CellExecutionError as error:
-            print(f"{name}: FAILED\n{error}", file=sys.stderr)
+        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+            print(f"{name}: FAILED ({type(error).__name__})\n{error}", file=sys.stderr)
             failed = True
             continue
         print(f"{name}: {time.perf_counter() - start:.0f} s")
