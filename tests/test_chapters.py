@@ -225,7 +225,7 @@ class TestSetUp:
     def test_an_address_is_installed_at_the_tag_of_this_version(self):
         run(self.with_address("https://host.example/book"), {}, "setup")
         [(command, _)] = self.calls
-        assert command[-1] == f"course-lib @ git+https://host.example/book@v{course_lib.__version__}"
+        assert command[-1] == f"git+https://host.example/book@v{course_lib.__version__}"
 
 
 def test_the_central_pieces_of_every_chapter_are_compared_with_the_library():
