@@ -53,6 +53,8 @@ COLAB = {  # what a notebook there finds installed, August 2026, under Python 3.
     "scikit-learn": "1.6.1",
     "ipywidgets": "7.7.1",
     "tqdm": "4.67.3",
+    "ipython": "7.34.0",
+    "pillow": "11.3.0",
     "pooch": "1.9.0",
 }
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["TQDM_DISABLE"] = "1"
+os.environ["COURSE_LIB_STATIC"] = "1"  # flipbooks alone: no live widget in the record
 os.environ.pop("MPLBACKEND", None)  # a kernel started under another backend than its own shows no figure
 
 import nbformat
