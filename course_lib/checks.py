@@ -143,7 +143,7 @@ def _nothing_to_find(answer: object) -> bool | str:
 
 def _thinning(answer: object) -> bool | str:
     if not callable(answer):
-        return 'Hand in the function itself: checks.check("1.5", thin), without calling it.'
+        return "Hand in the function itself, as in answer = thin, without calling it."
     x = np.tile([0, 1, 10, 100], (2000, 1))
     first, again, other = np.asarray(answer(x, 0.3, 0)), np.asarray(answer(x, 0.3, 0)), np.asarray(answer(x, 0.3, 1))
     if first.shape != x.shape:

@@ -1,4 +1,4 @@
-"""Parts of the simulators: draw counts and labels, pack them with their truth, check settings."""
+"""Parts of the simulators: draw counts and labels, pack them with their truth."""
 
 from collections.abc import Sequence
 
@@ -49,22 +49,3 @@ def draw_labels(name: str, probabilities: Sequence[float], n_cells: int, rng) ->
 def as_categorical(name: str, codes: np.ndarray, n: int) -> pd.Categorical:
     """Name codes 0 to n − 1 by `name` and number."""
     return pd.Categorical.from_codes(codes, categories=[f"{name}_{i}" for i in range(n)])
-
-
-def whole(name: str, value: int, least: int) -> int:
-    """Return `value` as an int, or raise a ValueError where it is no whole number of at least `least`."""
-    if not (isinstance(value, int | float | np.number) and value >= least and value % 1 == 0):
-        raise ValueError(f"{name} is {value!r}; it is a whole number, at least {least}.")
-    return int(value)
-
-
-def require_pair(name: str, pair, what: str, low=(-np.inf, -np.inf), high=(np.inf, np.inf)) -> None:
-    """Raise a ValueError unless `pair` is two finite numbers, each in its range."""
-    if np.shape(pair) != (2,) or not np.isfinite(pair).all() or np.any(np.clip(pair, low, high) != pair):
-        raise ValueError(f"{name} is {pair!r}; give two finite numbers: {what}.")
-
-
-def require_positive(name: str, value: float) -> None:
-    """Raise a ValueError unless `value` is a finite number above 0."""
-    if not (np.isfinite(value) and value > 0):
-        raise ValueError(f"{name} is {value}; it must be a finite number above 0.")

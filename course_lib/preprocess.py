@@ -14,6 +14,7 @@ __all__ = [
     "center",
     "check_counts",
     "drop_empty",
+    "held_out_size",
     "library_size",
     "log_normalize",
     "matrix",
@@ -189,8 +190,13 @@ def split(adata: ad.AnnData, test: float = 0.1, seed: int = 0) -> tuple[ad.AnnDa
     if adata.n_obs < 2:
         raise ValueError(f"adata has {adata.n_obs} cell(s); a split needs at least 2.")
     order = np.random.default_rng(seed).permutation(adata.n_obs)
-    n_test = min(max(round(test * adata.n_obs), 1), adata.n_obs - 1)
+    n_test = held_out_size(test, adata.n_obs)
     return adata[np.sort(order[n_test:])].copy(), adata[np.sort(order[:n_test])].copy()
+
+
+def held_out_size(fraction: float, n_cells: int) -> int:
+    """Number of cells that a held-out `fraction` of `n_cells` (2 or more) means: at least one on each side."""
+    return min(max(round(fraction * n_cells), 1), n_cells - 1)
 
 
 def _scaled(adata: ad.AnnData, target_sum: float, library_key: str | None):

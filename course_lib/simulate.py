@@ -12,16 +12,8 @@ import pandas as pd
 from scipy import sparse
 from scipy.special import expit
 
-from course_lib.draws import (
-    as_anndata,
-    as_categorical,
-    change_factors,
-    draw_labels,
-    negative_binomial,
-    require_pair,
-    require_positive,
-    whole,
-)
+from course_lib.arguments import require_pair, require_positive, whole
+from course_lib.draws import as_anndata, as_categorical, change_factors, draw_labels, negative_binomial
 
 
 def three_clusters(

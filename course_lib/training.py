@@ -14,8 +14,10 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
+from course_lib.arguments import whole
 from course_lib.minibatches import Cells, pick_device
 from course_lib.models.base import local_seed
+from course_lib.preprocess import held_out_size
 
 
 @dataclass
@@ -103,8 +105,8 @@ def fit(
         For data that a model cannot take (see :class:`~course_lib.minibatches.Cells`), data that do not fit this model,
         or settings out of range.
     """
-    _check_settings(n_epochs, batch_size, lr, schedule, validation)
-    n_epochs, batch_size = int(n_epochs), int(batch_size)
+    n_epochs, batch_size = whole("n_epochs", n_epochs, 1), whole("batch_size", batch_size, 1)
+    _check_settings(lr, schedule, validation)
     device = pick_device(device)
     cells = Cells(data, layer, library_key, batch_key, device, next(model.parameters()).dtype)
     if len(cells) < 2:
@@ -114,7 +116,7 @@ def fit(
     generator = torch.Generator().manual_seed(seed)
     train, held_out = torch.arange(len(cells)), torch.arange(0)
     if validation:
-        n_held_out = min(max(round(validation * len(cells)), 1), len(cells) - 1)
+        n_held_out = held_out_size(validation, len(cells))
         held_out, train = torch.randperm(len(cells), generator=generator).split([n_held_out, len(cells) - n_held_out])
     history = History(getattr(model, "loss_unit", "loss per cell"), held_out.numpy())
 
@@ -189,10 +191,7 @@ def _averages(prefix: str, terms: torch.Tensor) -> dict[str, float]:
     return dict(zip(names, terms.tolist(), strict=True))
 
 
-def _check_settings(n_epochs: int, batch_size: int, lr: float, schedule: str, validation: float) -> None:
-    for name, value in (("n_epochs", n_epochs), ("batch_size", batch_size)):
-        if not (isinstance(value, Real) and value >= 1 and value % 1 == 0):
-            raise ValueError(f"{name} is {value!r}; it is a whole number, at least 1.")
+def _check_settings(lr: float, schedule: str, validation: float) -> None:
     if not (isinstance(lr, Real) and np.isfinite(lr) and lr > 0):
         raise ValueError(f"lr is {lr!r}; a learning rate is a finite number above 0 (1e-3 is usual for Adam).")
     if schedule not in ("constant", "cosine"):

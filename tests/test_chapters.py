@@ -10,9 +10,6 @@ import subprocess
 from pathlib import Path
 
 import matplotlib
-
-matplotlib.use("Agg")
-
 import notebooks
 import numpy as np
 import pytest

@@ -1,9 +1,6 @@
 """Figures: labelled axes come back, the data are what is drawn, and nothing global changes."""
 
 import matplotlib
-
-matplotlib.use("Agg")
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd

@@ -14,6 +14,7 @@ import course_lib
 
 ROOT = Path(course_lib.__file__).parent
 ORDER = [
+    "arguments",
     "draws",
     "simulate",
     "datasets",

@@ -1,12 +1,12 @@
 """Autoencoders: x -> z -> x̂, trained so that the output is like the input."""
 
 from collections.abc import Sequence
-from numbers import Real
 
 import torch
 from torch import Tensor, nn
 
 from course_lib import likelihoods
+from course_lib.arguments import is_whole
 from course_lib.models.base import Loss, Minibatch, local_seed, mean_loss, multilayer
 
 LOSS_UNITS = {
@@ -189,6 +189,6 @@ class LinearAE(Autoencoder):
 
 
 def _checked_sizes(*sizes: int) -> list[int]:
-    if not all(isinstance(size, Real) and size >= 1 and size % 1 == 0 for size in sizes):
+    if not all(is_whole(size, least=1) for size in sizes):
         raise ValueError(f"layer sizes are {sizes}; each is a whole number, at least 1.")
     return [int(size) for size in sizes]

@@ -57,12 +57,10 @@ def multilayer(sizes: list[int], dropout: float = 0.0) -> nn.Sequential:
     digit from one processor to the next, and training makes that grow.
     """
     layers: list[nn.Module] = []
-    for n_in, n_out in itertools.pairwise(sizes):
+    for n_in, n_out in itertools.pairwise(sizes[:-1]):
         layers += [nn.Linear(n_in, n_out, dtype=torch.float64), nn.ReLU()]
         layers += [nn.Dropout(dropout)] if dropout else []
-    while not isinstance(layers[-1], nn.Linear):
-        layers.pop()
-    return nn.Sequential(*layers).float()
+    return nn.Sequential(*layers, nn.Linear(*sizes[-2:], dtype=torch.float64)).float()
 
 
 @contextmanager
