@@ -105,6 +105,21 @@ def count_matrix(x: np.ndarray, ax: Axes | None = None, title: str = "", unit: s
     return ax
 
 
+def deviations(x: np.ndarray, ax: Axes | None = None, title: str = "", limit: float = 2.0) -> Axes:
+    """Show centred values of cells × genes as a heat map: blue below the gene's mean, white at it, red above.
+
+    Parameters
+    ----------
+    x
+        (n_cells, n_genes), dense; values beyond ± `limit` take the end colours.
+    """
+    ax = ax or plt.gca()
+    ax.imshow(x, aspect="auto", cmap="RdBu_r", interpolation="nearest", vmin=-limit, vmax=limit)
+    ax.set(xlabel="gene", ylabel="cell", title=title, xticks=[], yticks=[])
+    ax.grid(False)
+    return ax
+
+
 def images(rows: dict[str, np.ndarray], shape: tuple[int, int], title: str = "") -> plt.Figure:
     """Show rows of grey-scale images under one another, each row with its name.
 

@@ -25,6 +25,7 @@ def draw_all(ax_of):
         "embedding": plotting.embedding(Z, LABELS, ax=ax_of(), title="cells"),
         "loss_curves": plotting.loss_curves(history(), ax=ax_of(), title="loss"),
         "count_matrix": plotting.count_matrix(np.arange(6).reshape(2, 3), ax=ax_of(), title="counts"),
+        "deviations": plotting.deviations(Z, ax=ax_of(), title="centred"),
         "curve": plotting.curve([1, 2], {"PCA": [0.1, 0.2]}, ax=ax_of(), xlabel="d", ylabel="R²", title="curve"),
     }
 
@@ -48,10 +49,10 @@ class TestAxes:
             assert returned is given and given.has_data(), name
 
     def test_given_axes_no_figure_is_opened_and_the_current_one_stays_current(self):
-        axes = [plt.figure().add_subplot() for _ in range(4)]
+        axes = [plt.figure().add_subplot() for _ in range(5)]
         current = plt.figure().add_subplot()
         draw_all(iter(axes).__next__)
-        assert len(plt.get_fignums()) == 5 and plt.gca() is current and not current.has_data()
+        assert len(plt.get_fignums()) == 6 and plt.gca() is current and not current.has_data()
 
     def test_without_axes_the_current_ones_are_used(self):
         current = plt.figure().add_subplot()
@@ -168,6 +169,14 @@ class TestCountMatrix:
         assert ax.images[0].norm.vmin == 0
         assert [other.get_ylabel() for other in ax.figure.axes if other is not ax] == ["log count"]
         assert (ax.get_xlabel(), ax.get_ylabel()) == ("gene", "cell")
+
+
+class TestDeviations:
+    def test_zero_is_the_middle_of_the_colours_and_the_limit_its_ends(self):
+        image = plotting.deviations(Z, ax=plt.figure().add_subplot(), limit=1.5).images[0]
+        np.testing.assert_array_equal(image.get_array(), Z)
+        assert (image.norm.vmin, image.norm.vmax) == (-1.5, 1.5)
+        assert image.cmap.name == "RdBu_r"
 
 
 class TestImages:
