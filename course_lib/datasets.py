@@ -8,6 +8,8 @@ import pandas as pd
 from scipy import sparse
 from sklearn.datasets import load_digits
 
+from course_lib.arguments import whole
+
 
 def pbmc() -> ad.AnnData:
     """Load 700 peripheral blood mononuclear cells × 765 genes, as raw counts, with ten cell-type labels.
@@ -62,3 +64,39 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
     """
     stored = load_digits()
     return (stored.data / 16).astype(np.float32), stored.target.astype(np.int64)
+
+
+def curves(n: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Draw images of 28 × 28 pixels, each a smooth stroke set by three random points: six numbers make an image.
+
+    The points are uniform over the inner 19 × 19 pixels. The stroke is the quadratic Bézier curve that starts at the
+    first, ends at the third and is pulled by the second; its ink falls off as a Gaussian of standard deviation one
+    pixel with the distance from the curve, and is rounded to 256 grey values.
+
+    Returns
+    -------
+    images
+        (n, 784), float32, from 0 (background) to 1 (ink).
+    points
+        (n, 3, 2), float64: the points in pixels, (column, row).
+
+    Raises
+    ------
+    ValueError
+        For an `n` that is no whole number of at least 1.
+
+    References
+    ----------
+    Hinton & Salakhutdinov 2006 describe such a set ("curves", three random points in two dimensions) without its
+    formula; this one is drawn anew.
+    """
+    n = whole("n", n, 1)
+    points = np.random.default_rng(seed).uniform(4, 23, size=(n, 3, 2))
+    t = np.linspace(0, 1, 48)[:, None]
+    bezier = np.hstack([(1 - t) ** 2, 2 * t * (1 - t), t**2])  # (48 places on a curve, 3 points)
+    pixels, images = np.arange(28), np.empty((n, 28, 28), dtype=np.float32)
+    for i, path in enumerate(bezier @ points):
+        columns, rows = ((pixels[:, None] - axis) ** 2 for axis in path.T)  # (28 pixels, 48 places)
+        nearest = (rows[:, None] + columns).min(axis=-1)
+        images[i] = np.round(255 * np.exp(-nearest / 2)) / 255
+    return images.reshape(n, 784), points

@@ -2,5 +2,19 @@
 
 from course_lib.models.autoencoder import Autoencoder, GeneExprAE, LinearAE, P1B1GeneExpressionAE
 from course_lib.models.base import Loss, Minibatch
+from course_lib.models.deep import DeepAutoencoder
+from course_lib.models.logistic_pca import LogisticPCA
+from course_lib.models.rbm import RBM, unroll
 
-__all__ = ["Autoencoder", "GeneExprAE", "LinearAE", "Loss", "Minibatch", "P1B1GeneExpressionAE"]
+__all__ = [
+    "Autoencoder",
+    "DeepAutoencoder",
+    "GeneExprAE",
+    "LinearAE",
+    "LogisticPCA",
+    "Loss",
+    "Minibatch",
+    "P1B1GeneExpressionAE",
+    "RBM",
+    "unroll",
+]

@@ -1,0 +1,83 @@
+"""Deep autoencoders whose activation and starting weights can be chosen: what made depth hard, and what made it easy."""
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from course_lib.arguments import is_whole
+from course_lib.models.autoencoder import Autoencoder
+from course_lib.models.base import local_seed
+
+CURVES_SIZES = (784, 400, 200, 100, 50, 25, 6)
+"""The network of Hinton & Salakhutdinov 2006 for the curves."""
+
+ACTIVATIONS = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "none": nn.Identity}
+
+
+class DeepAutoencoder(Autoencoder):
+    """Layers of the given sizes down to the code, the same in reverse up again; a linear code.
+
+    Parameters
+    ----------
+    sizes
+        Widths from the input to the code, such as ``(784, 400, 200, 100, 50, 25, 6)``.
+    activation
+        Between layers: ``"relu"``, ``"sigmoid"``, ``"tanh"`` or ``"none"``. Neither code nor output has one of these.
+    init
+        Starting weights, drawn from a normal distribution of variance 2 / n_in (``"he"``), 2 / (n_in + n_out)
+        (``"glorot"``) or 0.01² (``"small"``), with biases of zero; or PyTorch's own for a linear layer, uniform with
+        variance 1 / (3 n_in) (``"pytorch"``).
+    output
+        Kind of input; see :class:`~course_lib.models.Autoencoder`.
+    seed
+        Seed of the starting weights.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two sizes or sizes below 1, and for unknown settings.
+
+    References
+    ----------
+    The sizes and sigmoid units: Hinton & Salakhutdinov 2006. ``"glorot"``: Glorot & Bengio 2010. ``"he"``: He et al.
+    2015. ``"small"``: the start of restricted Boltzmann machines in Hinton 2012, section 8.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        activation: str = "relu",
+        init: str = "he",
+        output: str = "probability",
+        seed: int = 0,
+    ):
+        sizes = list(sizes)
+        if len(sizes) < 2 or not all(is_whole(size, least=1) for size in sizes):
+            raise ValueError(f"sizes is {sizes}; give the width of the input, of each layer, and of the code.")
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation is {activation!r}; choose one of {', '.join(map(repr, ACTIVATIONS))}.")
+        if init not in SPREADS and init != "pytorch":
+            raise ValueError(f"init is {init!r}; choose one of {', '.join(map(repr, [*SPREADS, 'pytorch']))}.")
+        with local_seed(seed):
+            super().__init__(_layers(sizes, activation, init), _layers(sizes[::-1], activation, init), output)
+
+
+SPREADS = {
+    "he": lambda n_in, n_out: (2 / n_in) ** 0.5,
+    "glorot": lambda n_in, n_out: (2 / (n_in + n_out)) ** 0.5,
+    "small": lambda n_in, n_out: 0.01,
+}
+"""Standard deviation of the starting weights of a layer from n_in to n_out units."""
+
+
+def _layers(sizes: list[int], activation: str, init: str) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for n_in, n_out in itertools.pairwise(sizes):
+        linear = nn.Linear(n_in, n_out, dtype=torch.float64)  # rounded at the end: see models.base.multilayer
+        if init in SPREADS:
+            nn.init.normal_(linear.weight, std=SPREADS[init](n_in, n_out))
+            nn.init.zeros_(linear.bias)
+        layers += [linear, ACTIVATIONS[activation]()]
+    return nn.Sequential(*layers[:-1]).float()
