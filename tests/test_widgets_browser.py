@@ -6,14 +6,9 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import pytest
+from pages import PAGE, PHONE, PUT, point
 
 from course_lib import widgets
-
-PHONE = {"viewport": {"width": 320, "height": 640}, "has_touch": True, "is_mobile": True}
-PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Two sliders</title>
-<meta name="viewport" content="width=device-width"><style>:root { color-scheme: light dark }
-body { background: light-dark(#fff, #121212); color: light-dark(#222, #ddd); max-width: 46rem }</style></head>
-<body><main><h1>Two sliders</h1><div id="here">BODY</div></main></body></html>"""
 
 
 def flipbook(name: str, label: str, values: list) -> widgets.Flipbook:
@@ -77,12 +72,6 @@ def expected(book: widgets.Flipbook, i: int) -> dict:
 def assert_at(page, books, **positions) -> None:
     for name, i in positions.items():
         assert state(page, name) == expected(books[name], i), f"{name} at {i}"
-
-
-def point(slider, share: float) -> tuple[float, float]:
-    """A place on the slider's track, from 0 (left end) to 1."""
-    box = slider.bounding_box()
-    return box["x"] + 8 + share * (box["width"] - 16), box["y"] + box["height"] / 2
 
 
 class TestMoving:
@@ -189,21 +178,11 @@ class TestPage:
         """Jupyter sets innerHTML, then makes each script anew; an output can be shown a second time beside itself."""
         (tmp_path / "empty.html").write_text(PAGE.replace("BODY", ""), encoding="utf-8")
         page = open_page((tmp_path / "empty.html").as_uri())
-        put = """html => {
-            const host = document.createElement("div");
-            host.innerHTML = html;
-            document.getElementById("here").append(host);
-            for (const old of host.querySelectorAll("script")) {
-                const script = document.createElement("script");
-                script.textContent = old.textContent;
-                old.replaceWith(script);
-            }
-        }"""
         before = page.evaluate("Object.keys(window)")
-        page.evaluate(put, snippets)
+        page.evaluate(PUT, snippets)
         page.get_by_role("slider").first.press("End")
         assert_at(page, books, one=4, two=1)
-        page.evaluate(put, snippets)
+        page.evaluate(PUT, snippets)
         sliders = page.get_by_role("slider").all()
         assert len(sliders) == 4
         sliders[2].press("ArrowRight")
