@@ -225,7 +225,7 @@ def _second(compare, values: dict[str, float]) -> Drawn:
 
 
 def _range(drawn: list[Drawn], x) -> tuple[float, float]:
-    """Return the range of the x axis, as given or around the means at the start."""
+    """Return the range of the x axis, as given or around the means at the start, with room for the outer bars."""
     if x is None:
         laws = [one.family.law(**one.values) for one in drawn]
         low = min(law.mean - 4 * math.sqrt(law.variance) for law in laws)
@@ -237,4 +237,4 @@ def _range(drawn: list[Drawn], x) -> tuple[float, float]:
     low, high = map(float, x)
     if not low < high or ((high < 1 or high - low > MOST_COUNTS) and any(one.family.counts for one in drawn)):
         raise ValueError(f"x is {x!r}; give (low, high) with low < high, and at most {MOST_COUNTS} counts between.")
-    return low, high
+    return (max(0, math.ceil(low)) - 0.5, math.floor(high) + 0.5) if drawn[0].family.counts else (low, high)

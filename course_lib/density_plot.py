@@ -12,10 +12,10 @@ import numpy as np
 
 from course_lib.distributions import FAMILIES, Family
 
-WIDTH, HEIGHT = 420, 250
+WIDTH, HEIGHT = 420, 260
 """Size of the picture in its own units, in which its text is 13 high."""
 
-PLOT = LEFT, RIGHT, TOP, BOTTOM = 50, 410, 12, 205
+PLOT = LEFT, RIGHT, TOP, BOTTOM = 56, 410, 30, 215
 """Edges of the plot within the picture."""
 
 POINTS, SHARES, COLORS = 180, (0, 0.5, 1), ("#0173b2", "#d55e00")
@@ -121,9 +121,8 @@ def svg(drawn: list[Drawn], low: float, high: float, height: float, xlabel: str)
         label = f"{i * between:.6g}".replace("-", "−")
         parts.append(f'<text x="{x}" y="{BOTTOM + 17}" text-anchor="middle">{label}</text>')
     ylabel = "probability" if drawn[0].family.counts else "density"
-    middle = (TOP + BOTTOM) // 2
     parts.append(f'<text x="{(LEFT + RIGHT) // 2}" y="{HEIGHT - 6}" text-anchor="middle">{escape(xlabel)}</text>')
-    parts.append(f'<text transform="translate(13 {middle}) rotate(-90)" text-anchor="middle">{ylabel}</text>')
+    parts.append(f'<text x="4" y="14">{ylabel}</text>')
     for one, color in zip(drawn, COLORS, strict=False):
         parts.append(f'<path data-law="" d="{one.path(low, high, height)}" {PENS[one.shape].format(color)}/>')
     return (

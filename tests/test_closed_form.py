@@ -96,8 +96,8 @@ class TestStillPicture:
     @pytest.mark.parametrize(
         ("make", "x"),
         [
-            (lambda: nb(x=None), (0, 35)),
-            (lambda: nb(mu=(1, 1000, 500), theta=1e4, x=None), (400, 600)),
+            (lambda: nb(x=None), (-0.5, 35.5)),
+            (lambda: nb(mu=(1, 1000, 500), theta=1e4, x=None), (399.5, 600.5)),
             (lambda: explore("normal", mu=(-1, 1, 0.3), sigma=0.01), (0.26, 0.34)),
             (lambda: explore("normal", mu=(0, 9, 3), sigma=1, compare=("normal", {"mu": 0, "sigma": 1})), (-4, 7)),
         ],
@@ -105,6 +105,10 @@ class TestStillPicture:
     def test_without_a_range_four_standard_deviations_are_shown(self, make, x):
         figure = make()
         assert (figure.low, figure.high) == pytest.approx(x)
+
+    def test_bars_at_the_ends_stay_within_the_plot(self):
+        edges = [float(x) for x in re.findall(r"[MH]([\d.]+)", picture(nb(x=(0, 3))).select("[data-law]")[0]["d"])]
+        assert density_plot.LEFT < min(edges) < max(edges) < density_plot.RIGHT and len(edges) == 8
 
     def test_it_is_an_image_by_address_since_sanitizers_drop_svg_elements(self):
         page = soup(zinb())
