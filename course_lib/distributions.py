@@ -38,7 +38,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Family:
-    """A named distribution: how a law is made from its parameters, and whether it is one over counts 0, 1, 2, …"""
+    """A named distribution: how a law is made from its parameters, and whether it is one over counts."""
 
     law: Callable
     parameters: dict[str, Parameter]

@@ -19,6 +19,7 @@ COUNTS = [
     ("zero-inflated negative binomial", {"mu": 10, "theta": 5, "pi": 0.3}),
     ("zero-inflated negative binomial", {"mu": 10, "theta": 5, "pi": 0.02}),
     ("zero-inflated negative binomial", {"mu": 10, "theta": 5, "pi": 0}),
+    ("zero-inflated negative binomial", {"mu": 2, "theta": 2, "pi": 0}),
     ("zero-inflated negative binomial", {"mu": 1, "theta": 0.3, "pi": 0.9}),
 ]
 CURVES = [
