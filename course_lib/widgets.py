@@ -9,7 +9,6 @@ import base64
 import io
 import json
 import os
-import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
@@ -21,6 +20,8 @@ import numpy as np
 from IPython import get_ipython
 from matplotlib.figure import Figure
 from PIL import Image
+
+from course_lib import controls
 
 FRAME_BYTES, DPI = 12_000, (100, 90, 80, 72, 66, 60)
 """The most that a frame may take, and the resolutions tried in turn; below the last, tick labels cannot be read."""
@@ -81,7 +82,6 @@ def explore(draw, values, *, label: str, alt, start=None, name: str | None = Non
     """
     values = [values] if isinstance(values, str | Real) else list(values)
     texts = [_text(value) for value in values]
-    slug = re.sub(r"\W+", "-", (name or str(label)).lower()).strip("-")
     if len(values) < 2:
         raise ValueError(f"values holds {len(values)} value(s): {values}; a slider needs at least two.")
     for i, (value, text) in enumerate(zip(values, texts, strict=True)):
@@ -99,7 +99,7 @@ def explore(draw, values, *, label: str, alt, start=None, name: str | None = Non
             raise ValueError(f"alt({value!r}) is {words!r}; say in words what is to be seen in that frame.")
     frames, size = _frames(draw, values)
     first = 0 if start is None else texts.index(_text(start))
-    return Flipbook(f"explore-{slug}", label, values, texts, alts, frames, size, first)
+    return Flipbook(controls.html_id(name or label), label, values, texts, alts, frames, size, first)
 
 
 @dataclass(repr=False)
@@ -159,21 +159,16 @@ class Flipbook:
         return f'<img src="{_uri(self.frames[i])}" alt="{escape(self.alts[i])}" {size}>'
 
     def _html(self) -> str:
-        """Return the flipbook. Styles stand in the elements, so that they touch nothing else on the page."""
+        """Return the flipbook."""
         texts, start = self.texts, self.start
         rows = [["" if i == start else _uri(frame), texts[i], self.alts[i]] for i, frame in enumerate(self.frames)]
         data = ",\n".join(json.dumps(row, ensure_ascii=False).replace("<", "\\u003c") for row in rows)
+        words, width = f"{texts[start]} ({start + 1} of {len(texts)})", max(map(len, texts))
+        moved = controls.slider(self.label, len(texts) - 1, start, words, texts[start], width)
         return f"""<figure id="{self.html_id}" style="position:relative;margin:0;max-width:{self.size[0]}px">
-<div hidden><div style="display:flex;flex-wrap:wrap;align-items:end;column-gap:1em;padding:4px">
-<label style="flex:1 1 12em;min-width:0">{escape(self.label)}
-<input type="range" min="0" max="{len(texts) - 1}" value="{start}" autocomplete="off" \
-aria-valuetext="{escape(texts[start])} ({start + 1} of {len(texts)})" \
-style="display:block;box-sizing:border-box;width:100%;height:44px;margin:0;accent-color:#0173b2"></label>
-<output aria-live="off" style="min-width:min({max(map(len, texts))}ch,100%);line-height:44px;font-weight:bold">\
-{escape(texts[start])}</output>
-</div></div>
+<div hidden>{moved}</div>
 {self._image(start)}
-<p aria-live="polite" style="position:absolute;width:1px;height:1px;margin:0;overflow:hidden;clip-path:inset(50%)"></p>
+{controls.ANNOUNCER}
 <script>({SCRIPT})("{self.html_id}", [
 {data}
 ]);</script>

@@ -165,7 +165,7 @@ def wheel(tmp_path_factory):
 
 class TestWheel:
     def test_it_holds_every_file_of_the_library(self, wheel):
-        files = (path for path in (ROOT / "course_lib").rglob("*") if path.suffix in (".py", ".npz"))
+        files = (path for path in (ROOT / "course_lib").rglob("*") if path.suffix in (".py", ".npz", ".js"))
         expected = {path.relative_to(ROOT).as_posix() for path in files}
         assert expected <= set(wheel.namelist()) and any(name.endswith(".npz") for name in expected)
 

@@ -28,7 +28,11 @@ ORDER = [
     "differential",
     "drawings",
     "plotting",
+    "controls",
     "widgets",
+    "distributions",
+    "density_plot",
+    "closed_form",
     "checks",
 ]
 FILES = sorted(ROOT.rglob("*.py"))
