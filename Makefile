@@ -3,7 +3,6 @@ PYTHON ?= python3
 PIP_ARGS ?=# e.g. --extra-index-url https://download.pytorch.org/whl/cpu, for a CPU-only torch on Linux
 PORT ?= 8000
 COLAB_IMAGE ?= us-docker.pkg.dev/colab-images/public/cpu-runtime
-CHAPTERS ?= $(wildcard chapters/*.ipynb)
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 export TQDM_DISABLE := 1
@@ -31,7 +30,7 @@ colab: $(BIN)/installed ## every chapter in full, alone, with Colab's versions (
 	$(BIN)/python -m pytest -m slow tests/test_colab.py
 
 colab-image: ## the same in Colab's own image, by Docker (several GB)
-	docker run --rm --volume "$(CURDIR):/book:ro" --workdir /book --entrypoint python3 $(COLAB_IMAGE) -B -m tools.colab $(CHAPTERS)
+	docker run --rm --volume "$(CURDIR):/book:ro" --workdir /book --entrypoint python3 $(COLAB_IMAGE) -B -m tools.colab
 
 stamp: ## write the repository's address everywhere: make stamp URL=https://github.com/owner/name
 	$(PYTHON) -m tools.stamp $(if $(filter undefined,$(origin URL)),,--url "$(URL)") $(if $(BRANCH),--branch "$(BRANCH)")
