@@ -2,11 +2,12 @@
 PYTHON ?= python3
 PIP_ARGS ?=# e.g. --extra-index-url https://download.pytorch.org/whl/cpu, for a CPU-only torch on Linux
 PORT ?= 8000
+COLAB_IMAGE ?= us-docker.pkg.dev/colab-images/public/cpu-runtime
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 export TQDM_DISABLE := 1
 
-.PHONY: book test lint execute serve assets bench clean
+.PHONY: book test lint execute colab colab-image stamp serve assets bench clean
 
 book: $(BIN)/installed ## build the site from the committed outputs
 	@$(BIN)/jupyter-book build --quiet .
@@ -24,6 +25,15 @@ lint: $(BIN)/installed
 
 execute: $(BIN)/installed ## run the chapters whose cells, or whose library, changed since they were last run here
 	$(BIN)/python -m tools.execute
+
+colab: $(BIN)/installed ## every chapter in full, alone, with Colab's versions (slow)
+	$(BIN)/python -m pytest -m slow tests/test_colab.py
+
+colab-image: ## the same in Colab's own image, by Docker (several GB)
+	docker run --rm --volume "$(CURDIR):/book:ro" --workdir /book --entrypoint python3 $(COLAB_IMAGE) -B -m tools.colab
+
+stamp: ## write the repository's address everywhere: make stamp URL=https://github.com/owner/name
+	$(PYTHON) -m tools.stamp $(if $(filter undefined,$(origin URL)),,--url "$(URL)") $(if $(BRANCH),--branch "$(BRANCH)")
 
 assets: $(BIN)/installed ## make again the small data files that travel with course_lib
 	$(BIN)/python -m tools.assets

@@ -43,19 +43,9 @@ HIGHEST_FLOORS = {
     "anndata": "0.10",
     "ipywidgets": "7.7.1",
 }
-COLAB = {  # what a notebook there finds installed, August 2026, under Python 3.13
+COLAB = {  # what a notebook there finds installed
     "torch": "2.11.0",
-    "numpy": "2.1.3",
-    "scipy": "1.16.3",
-    "pandas": "2.2.3",
-    "matplotlib": "3.10.0",
-    "seaborn": "0.13.2",
-    "scikit-learn": "1.6.1",
-    "ipywidgets": "7.7.1",
-    "tqdm": "4.67.3",
-    "ipython": "7.34.0",
-    "pillow": "11.3.0",
-    "pooch": "1.9.0",
+    **dict(line.split("==") for line in (ROOT / "tests" / "colab.txt").read_text("utf-8").splitlines() if "==" in line),
 }
 
 

@@ -21,6 +21,8 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
+from tools.stamp import SET_UP
+
 ROOT = Path(__file__).parent.parent
 CHAPTERS = ROOT / "chapters"
 STATE = ROOT / "_build" / "executed.json"
@@ -84,10 +86,13 @@ def clean(notebook) -> None:
 
 
 def fingerprint(path: Path) -> str:
-    """Hash everything that a chapter's outputs depend on: the notebook, the library, the versions."""
-    digest = hashlib.sha256()
+    """Hash everything that a chapter's outputs depend on: the notebook, the library, the versions.
+
+    The repository's address is left out: where the library is installed, the set-up cell does not use it.
+    """
+    digest = hashlib.sha256(SET_UP.sub("", path.read_text("utf-8")).encode())
     library = (file for file in (ROOT / "course_lib").rglob("*") if file.is_file() and file.suffix in (".py", ".npz"))
-    for file in [path, ROOT / "requirements.lock", *sorted(library)]:
+    for file in [ROOT / "requirements.lock", *sorted(library)]:
         digest.update(file.read_bytes())
     return digest.hexdigest()
 
