@@ -1,6 +1,7 @@
 """The restricted Boltzmann machine: one layer of hidden units, learnt by contrastive divergence; a stack of them
 unrolled into a deep autoencoder."""
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -113,7 +114,7 @@ def unroll(rbms: Sequence[RBM]) -> DeepAutoencoder:
         For no machine, or machines that do not fit on one another.
     """
     sizes = [rbm.n_genes for rbm in rbms] + [rbms[-1].n_latent] if rbms else []
-    if not rbms or any(below.n_latent != above.n_genes for below, above in zip(rbms, rbms[1:], strict=False)):
+    if not rbms or any(below.n_latent != above.n_genes for below, above in itertools.pairwise(rbms)):
         shapes = [tuple(rbm.weight.shape) for rbm in rbms]
         raise ValueError(f"rbms have the shapes {shapes}; give at least one, each as wide below as the last is above.")
     model = DeepAutoencoder(sizes, activation="sigmoid").to(rbms[0].weight.dtype)
