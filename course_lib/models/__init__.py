@@ -7,6 +7,7 @@ from course_lib.models.logistic_pca import LogisticPCA
 from course_lib.models.rbm import RBM, unroll
 
 __all__ = [
+    "RBM",
     "Autoencoder",
     "DeepAutoencoder",
     "GeneExprAE",
@@ -15,6 +16,5 @@ __all__ = [
     "Loss",
     "Minibatch",
     "P1B1GeneExpressionAE",
-    "RBM",
     "unroll",
 ]

@@ -53,7 +53,13 @@ class LogisticPCA(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, x: np.ndarray) -> np.ndarray:
-        """Return the codes z (n_images, d) that fit x (n_images, D) best."""
+        """Return the codes z (n_images, d) that fit x (n_images, D) best.
+
+        Raises
+        ------
+        ValueError
+            For values outside [0, 1].
+        """
         w, b = self.components_, self.intercept_
         (z,) = self._minimize(_checked(x), [np.zeros((len(x), len(w)))], lambda z: (z, w, b))
         return z
