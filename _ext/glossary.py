@@ -2,7 +2,7 @@
 
 Chapters hold no roles. At its first use in running text (not in a heading, a table or a list of outcomes) they link a
 term as ``[depth](appendix/glossary.md#term-depth)``: the path from the chapter's folder, ``term-``, and the term with
-its capitals, hyphens for spaces. Away from the site this is a relative link like any other, and the text reads the same.
+its capitals, hyphens for spaces. Away from the site it is a relative link like any other; the text reads the same.
 Sphinx gives terms such ids, and MyST looks for a page's targets among its headings only: here terms join them.
 """
 
