@@ -350,6 +350,41 @@ class TestSplatter:
             simulate.splatter(**{"n_cells": 5, "n_genes": 30} | arguments)
 
 
+class TestTrajectory:
+    @pytest.fixture(scope="class")
+    def path(self):
+        return simulate.trajectory(400, 60, mean_count=8.0, fold=5.0, width=0.2, theta=3.0, library_sd=0.4, seed=2)
+
+    def test_proportions_follow_the_formula_for_every_cell_and_gene(self, path):
+        for n, g in ((0, 0), (7, 30), (399, 59)):
+            bump = [1 + 4 * np.exp(-((path.obs["time"].iloc[n] - h / 59) ** 2) / 0.08) for h in range(60)]
+            assert path.layers["true_rate"][n, g] == pytest.approx(bump[g] / sum(bump), rel=1e-5)
+        np.testing.assert_allclose(path.layers["true_rate"].sum(axis=1), 1, rtol=1e-5)
+
+    def test_counts_are_negative_binomial_around_library_times_proportion(self, path):
+        mean = path.obs["library"].to_numpy()[:, None] * path.layers["true_rate"]
+        u = randomised_pit(dense(path), mean, 3.0, np.random.default_rng(0))
+        assert stats.kstest(u.ravel(), "uniform").pvalue > P_MIN
+        assert (path.var["true_theta"] == 3.0).all()
+
+    def test_times_are_uniform_and_libraries_log_normal(self, path):
+        assert stats.kstest(path.obs["time"], "uniform").pvalue > P_MIN
+        log_library = np.log(path.obs["library"] / (8 * 60))
+        assert stats.kstest(log_library, stats.norm(0, 0.4).cdf).pvalue > P_MIN
+
+    def test_it_can_be_measured_again(self, path):
+        assert simulate.measure_again(path).shape == path.shape
+
+    def test_seed_decides_the_data(self):
+        first, again, other = (simulate.trajectory(20, 10, seed=seed) for seed in (1, 1, 2))
+        assert (first.X != again.X).nnz == 0 and (first.X != other.X).nnz > 0
+
+    @pytest.mark.parametrize("name", ["mean_count", "fold", "width", "theta", "library_sd", "n_cells", "n_genes"])
+    def test_bad_settings_are_named(self, name):
+        with pytest.raises(ValueError, match=f"{name} is -1"):
+            simulate.trajectory(**{"n_cells": 5, "n_genes": 30} | {name: -1})
+
+
 class TestMeasureAgain:
     def test_new_counts_come_from_the_same_truth(self, clusters):
         again = simulate.measure_again(clusters, seed=8)

@@ -1,4 +1,4 @@
-"""Deep autoencoders whose activation and starting weights can be chosen: what made depth hard, and what made it easy."""
+"""Deep autoencoders whose activation and starting weights can be chosen: what made depth hard, and then easy."""
 
 import itertools
 from collections.abc import Sequence
