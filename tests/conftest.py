@@ -1,7 +1,69 @@
-"""Settings for every test and for the kernels that tests start: one thread, no progress bars."""
+"""Settings for every test and for the kernels that tests start, and the browser that several files share."""
 
 import os
+import shutil
+
+import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TQDM_DISABLE", "1")
 os.environ.setdefault("COURSE_LIB_STATIC", "1")
+
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
+)
+QUIET = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+)
+
+
+def missing(what: str) -> None:
+    """Skip where a person lacks a part; fail where all parts are promised."""
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{what} is needed to test in a browser")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium. Not for the whole session: playwright's event loop would stand in the way of tests that run kernels."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing("playwright (pip install -e .[test])")
+    if not CHROMIUM:
+        missing("Chromium (Debian: apt-get install chromium)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET.split())
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser):
+    """Open a page in a context with given settings, without a network; errors and requests fail the test."""
+    contexts, trouble = [], []
+
+    def open_it(url, **settings):
+        contexts.append(browser.new_context(**settings))
+        contexts[-1].set_offline(True)
+        page = contexts[-1].new_page()
+        page.on("console", lambda message: trouble.append(message.text))
+        page.on("pageerror", lambda error: trouble.append(str(error)))
+        page.on("request", lambda request: request.url.startswith(("file:", "data:")) or trouble.append(request.url))
+        page.goto(url)
+        return page
+
+    yield open_it
+    for context in contexts:
+        context.close()
+    assert trouble == []
+
+
+@pytest.fixture(scope="session")
+def axe():
+    """The accessibility checker: ``axe.run(page)``."""
+    try:
+        from axe_playwright_python.sync_playwright import Axe
+    except ImportError:
+        missing("axe-playwright-python (pip install -e .[test])")
+    return Axe()

@@ -1,8 +1,5 @@
 """Flipbooks in a browser, with the network cut: by keyboard, pointer and touch, without scripts, in both themes."""
 
-import os
-import shutil
-
 import matplotlib
 
 matplotlib.use("Agg")
@@ -12,23 +9,11 @@ import pytest
 
 from course_lib import widgets
 
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
-)
-QUIET = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-)
 PHONE = {"viewport": {"width": 320, "height": 640}, "has_touch": True, "is_mobile": True}
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Two sliders</title>
 <meta name="viewport" content="width=device-width"><style>:root { color-scheme: light dark }
 body { background: light-dark(#fff, #121212); color: light-dark(#222, #ddd); max-width: 46rem }</style></head>
 <body><main><h1>Two sliders</h1><div id="here">BODY</div></main></body></html>"""
-
-
-def missing(what: str) -> None:
-    """Skip where a person lacks a part; fail where all parts are promised."""
-    (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{what} is needed to test the sliders in a browser")
 
 
 def flipbook(name: str, label: str, values: list) -> widgets.Flipbook:
@@ -59,39 +44,10 @@ def url(snippets, tmp_path_factory) -> str:
     return path.as_uri()
 
 
-@pytest.fixture(scope="module")
-def browser():
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        missing("playwright (pip install -e .[test])")
-    if not CHROMIUM:
-        missing("Chromium (Debian: apt-get install chromium)")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET.split())
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def open_page(browser, url):
-    """Open the page in a context with given settings, without a network; errors and requests fail the test."""
-    contexts, trouble = [], []
-
-    def open_it(url=url, **settings):
-        contexts.append(browser.new_context(**settings))
-        contexts[-1].set_offline(True)
-        page = contexts[-1].new_page()
-        page.on("console", lambda message: trouble.append(message.text))
-        page.on("pageerror", lambda error: trouble.append(str(error)))
-        page.on("request", lambda request: request.url.startswith(("file:", "data:")) or trouble.append(request.url))
-        page.goto(url)
-        return page
-
-    yield open_it
-    for context in contexts:
-        context.close()
-    assert trouble == []
+def open_page(open_page, url):
+    """The page of this file, opened with given settings."""
+    return lambda url=url, **settings: open_page(url, **settings)
 
 
 def state(page, name: str) -> dict:
@@ -188,15 +144,11 @@ class TestMoving:
 
 class TestPage:
     @pytest.mark.parametrize("theme", ["light", "dark"])
-    def test_axe_finds_nothing(self, open_page, theme):
-        try:
-            from axe_playwright_python.sync_playwright import Axe
-        except ImportError:
-            missing("axe-playwright-python")
+    def test_axe_finds_nothing(self, open_page, axe, theme):
         page = open_page(color_scheme=theme)
         page.get_by_role("slider").first.press("End")
         page.wait_for_function("document.querySelector('#explore-one p').textContent")
-        results = Axe().run(page)
+        results = axe.run(page)
         assert len(results.response["passes"]) > 10 and results.violations_count == 0, results.generate_report()
 
     def test_on_a_phone_nothing_scrolls_sideways_and_sliders_can_be_touched(self, open_page):
