@@ -104,10 +104,7 @@ def pack(site: Path, start: str) -> int:
             file.writestr(info, NOTE.sub("", page) if path == first else path.read_bytes())
     size = archive.stat().st_size
     link = f'<a href="{"../" * start.count("/")}{archive.name}">the whole book as one zip file</a>'
-    note = (
-        f'<p class="offline">Without a network: {link} ({size / 1e6:.1f} MB). '
-        "Unpack it and open its <code>index.html</code>.</p>"
-    )
+    note = f"<p>Without a network: {link} ({size / 1e6:.1f} MB). Unpack it and open its <code>index.html</code>.</p>"
     first.write_text(NOTE.sub(f"<!--offline-->{note}<!--/offline-->", page), "utf-8")
     return size
 
