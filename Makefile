@@ -9,9 +9,12 @@ export TQDM_DISABLE := 1
 
 .PHONY: book test lint execute colab colab-image stamp serve assets bench clean
 
-book: $(BIN)/installed ## build the site from the committed outputs
+ZIP := _build/html/from-autoencoders-to-scvi.zip
+
+book: $(BIN)/installed ## build the site from the committed outputs, and its offline copy
 	@$(BIN)/jupyter-book build --quiet .
 	@echo "The book is in _build/html/index.html; 'make serve' opens it at http://localhost:$(PORT)/"
+	@echo "The offline copy is $(ZIP): $$(( $$(wc -c < $(ZIP)) / 1000 )) kB"
 
 serve: book ## build, then serve on localhost
 	$(BIN)/python -m http.server $(PORT) --bind localhost --directory _build/html

@@ -1,23 +1,21 @@
-"""The book's own Sphinx extension: call-outs, mathematics without a network, and a lighter page.
+"""The book's own Sphinx extension: call-outs, tables and descriptions, and a lighter page.
 
-Chapters are plain notebooks, so that they read the same in Colab and on GitHub. What the site adds, it adds here.
+Chapters are plain notebooks, so that they read the same in Colab and on GitHub. What the site adds to a page, it adds
+here; what it adds beside the pages, in ``delivery``.
 """
 
 import json
-import shutil
-from importlib.metadata import distribution
+import textwrap
+from html import escape
 from pathlib import Path
 
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
-from sphinx.util.fileutil import copy_asset
 
 logger = logging.getLogger(__name__)
 CALLOUTS = ("Predict", "Notice", "Careful")
-MATHJAX = "mathjax"
-MATHJAX_PARTS = ("tex-chtml.js", "input/tex/extensions", "output/chtml/fonts")
 
 
 class Callouts(SphinxPostTransform):
@@ -32,6 +30,17 @@ class Callouts(SphinxPostTransform):
                 if word in CALLOUTS:
                     paragraph["classes"].append(f"callout-{word.lower()}")
                     quote["classes"].append("callout")
+
+
+class EmptyTableHeads(SphinxPostTransform):
+    """Make the empty corner of a pandas table a plain cell: a head without a text is announced as one."""
+
+    default_priority = 900  # once an output's kind is chosen
+
+    def run(self, **kwargs) -> None:
+        for raw in self.document.findall(nodes.raw):
+            if "<th></th>" in raw.astext():
+                raw.children = [nodes.Text(raw.astext().replace("<th></th>", "<td></td>"))]
 
 
 def opening_word(paragraph: nodes.Node) -> str:
@@ -57,35 +66,45 @@ def one_search_box(app: Sphinx, config) -> None:
     config.html_theme_options["navbar_persistent"] = []
 
 
-def drop_unused_scripts(app: Sphinx, pagename: str, templatename: str, context: dict, doctree) -> None:
-    """Leave out the live-code scripts (thebe), which no page uses and which declare the same name twice."""
-    context["script_files"] = [
-        script
-        for script in context.get("script_files", [])
-        if "thebe" not in f"{script.filename} {script.attributes.get('body', '')}".lower()
-    ]
+def drop_live_code(app: Sphinx, pagename: str, templatename: str, context: dict, doctree) -> None:
+    """Leave out the live-code parts (thebe), which no page uses and which declare the same name twice."""
+    for kind in ("script_files", "css_files"):
+        context[kind] = [
+            file
+            for file in context.get(kind, [])
+            if "thebe" not in f"{file.filename} {file.attributes.get('body', '')}".lower()
+        ]
 
 
-def copy_mathjax(app: Sphinx, error: Exception | None) -> None:
-    """Put MathJax beside the pages: the part that sets TeX, taken from a package instead of another host."""
-    if error is not None or app.builder.format != "html":
+def describe(app: Sphinx, pagename: str, templatename: str, context: dict, doctree) -> None:
+    """Give a page its description for search engines: its first paragraph of words, unless the page brings its own."""
+    if 'name="description"' in context.get("metatags", ""):
         return
-    package = distribution("sphinx-mathjax-offline")
-    entry = next(file for file in package.files if file.name == "tex-chtml.js")
-    source, target = Path(package.locate_file(entry)).parent, Path(app.outdir) / "_static" / MATHJAX
-    for part in MATHJAX_PARTS:
-        if (source / part).is_dir():
-            copy_asset(str(source / part), str(target / part))
-        else:
-            target.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source / part, target / part)
+    text = f"Search in {app.config.html_title}." if doctree is None else first_words(doctree)
+    context["metatags"] = f'{context.get("metatags", "")}<meta name="description" content="{escape(text)}" />\n'
+
+
+def name_roles(app: Sphinx, pagename: str, templatename: str, context: dict, doctree) -> None:
+    """Call the entries of a bibliography items of its list; docutils gives them a role that ARIA has withdrawn."""
+    context["body"] = context.get("body", "").replace('role="doc-biblioentry"', 'role="listitem"')
+
+
+def first_words(doctree: nodes.document) -> str:
+    """Return the first paragraph that is text alone (no formula), at most 160 characters of it; else the title."""
+    for paragraph in doctree.findall(nodes.paragraph):
+        text = " ".join(paragraph.astext().split())
+        if len(text) >= 40 and not list(paragraph.findall(nodes.math)):
+            return textwrap.shorten(text, 160, placeholder=" …")
+    return next(doctree.findall(nodes.title)).astext()
 
 
 def setup(app: Sphinx) -> dict:
     """Connect the parts above."""
     app.add_post_transform(Callouts)
+    app.add_post_transform(EmptyTableHeads)
     app.connect("env-before-read-docs", refuse_failed_chapters)
     app.connect("config-inited", one_search_box, priority=900)
-    app.connect("html-page-context", drop_unused_scripts, priority=900)
-    app.connect("build-finished", copy_mathjax)
-    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+    app.connect("html-page-context", drop_live_code, priority=900)
+    app.connect("html-page-context", describe, priority=900)
+    app.connect("html-page-context", name_roles, priority=900)
+    return {"version": "2", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,9 +1,13 @@
-"""Settings for every test and for the kernels that tests start, and the browser that several files share."""
+"""Settings for every test and for the kernels that tests start; the browser and the built site that files share."""
 
 import os
 import shutil
+import zipfile
+from pathlib import Path
 
 import pytest
+
+from tests.sites import ROOT, build
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TQDM_DISABLE", "1")
@@ -67,3 +71,23 @@ def axe():
     except ImportError:
         missing("axe-playwright-python (pip install -e .[test])")
     return Axe()
+
+
+@pytest.fixture(scope="session")
+def built_site(tmp_path_factory) -> Path:
+    """The book, built strictly, once for all tests; not to be changed."""
+    output = tmp_path_factory.mktemp("site")
+    done = build(ROOT, output)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return output / "_build" / "html"
+
+
+@pytest.fixture(scope="session")
+def offline_copy(built_site, tmp_path_factory) -> Path:
+    """The offline copy as a reader unpacks it."""
+    [archive] = built_site.glob("*.zip")
+    folder = tmp_path_factory.mktemp("offline copy")  # with a space, as in a reader's folders
+    with zipfile.ZipFile(archive) as file:
+        file.extractall(folder)
+    [top] = folder.iterdir()
+    return top
