@@ -1,6 +1,10 @@
-"""Real data: small sets that travel with the package."""
+"""Real data that travel with the package, curves to draw at will, and MNIST to download."""
 
+import gzip
+import math
+import zlib
 from importlib.resources import files
+from pathlib import Path
 
 import anndata as ad
 import numpy as np
@@ -9,6 +13,15 @@ from scipy import sparse
 from sklearn.datasets import load_digits
 
 from course_lib.arguments import whole
+
+MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
+MNIST_FILES = {
+    "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+    "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+    "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+    "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+}
+"""The files of MNIST with their MD5 sums; mirror and sums are those of torchvision."""
 
 
 def pbmc() -> ad.AnnData:
@@ -71,7 +84,7 @@ def curves(n: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
     The points are uniform over the inner 19 × 19 pixels. The stroke is the quadratic Bézier curve that starts at the
     first, ends at the third and is pulled by the second; its ink falls off as a Gaussian of standard deviation one
-    pixel with the distance from the curve, and is rounded to 256 grey values.
+    pixel with the distance from the nearest of 48 places along it, and is rounded to 256 grey values.
 
     Returns
     -------
@@ -100,3 +113,83 @@ def curves(n: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
         nearest = (rows[:, None] + columns).min(axis=-1)
         images[i] = np.round(255 * np.exp(-nearest / 2)) / 255
     return images.reshape(n, 784), points
+
+
+def mnist(path: str | Path | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Load MNIST, 70,000 handwritten digits of 28 × 28 pixels: downloaded once (12 MB), checked and kept.
+
+    Parameters
+    ----------
+    path
+        Folder that holds the four files ``train-images-idx3-ubyte.gz``, ``train-labels-idx1-ubyte.gz``,
+        ``t10k-images-idx3-ubyte.gz`` and ``t10k-labels-idx1-ubyte.gz``; what they hold is then taken as it is. None
+        downloads them into the user's cache, unless they are there already, and compares their MD5 sums.
+
+    Returns
+    -------
+    train_images, train_labels, test_images, test_labels
+        Images (60000, 784) and (10000, 784), float32, grey values from 0 (background) to 1 (ink): whole numbers 0 to
+        255, divided by 255. Labels (60000,) and (10000,), int64: the digit, 0 to 9.
+
+    Raises
+    ------
+    ValueError
+        For a file that is missing, damaged, or not what its name says.
+    ImportError
+        Where the package pooch, which downloads, is not installed.
+    OSError
+        Where the download fails.
+
+    References
+    ----------
+    LeCun, Bottou, Bengio & Haffner 1998, Proceedings of the IEEE 86, 2278-2324, doi:10.1109/5.726791.
+    """
+    folder = _downloaded_mnist() if path is None else Path(path)
+    parts = [_read_idx(folder / name, n_axes=3 if "images" in name else 1) for name in MNIST_FILES]
+    for images, labels in (parts[:2], parts[2:]):
+        if images.shape != (len(labels), 28, 28):
+            raise ValueError(
+                f"{folder} holds images of shape {images.shape} with {len(labels)} labels; "
+                "there must be 28 × 28 pixels and one label to an image."
+            )
+    return tuple(
+        part.astype(np.int64) if part.ndim == 1 else part.reshape(len(part), -1).astype(np.float32) / 255
+        for part in parts
+    )
+
+
+def _downloaded_mnist() -> Path:
+    try:
+        import pooch
+    except ImportError as error:
+        raise ImportError(
+            "mnist() downloads with pooch, which is not installed: run `pip install pooch`, "
+            "or download the files yourself and give their folder as path."
+        ) from error
+    folder = Path(pooch.os_cache("course_lib")) / "mnist"
+    for name, md5 in MNIST_FILES.items():
+        try:
+            pooch.retrieve(MNIST_URL + name, known_hash=f"md5:{md5}", fname=name, path=folder)
+        except (OSError, ValueError) as error:  # no network or no such file; another MD5 sum
+            raise OSError(
+                f"{MNIST_URL}{name} could not be downloaded to {folder} ({error}). Try again later, "
+                f"or put {', '.join(MNIST_FILES)} into a folder and give it as path."
+            ) from error
+    return folder
+
+
+def _read_idx(file: Path, n_axes: int) -> np.ndarray:
+    """Read a compressed file of bytes: 0, 0, 8 (for bytes), number of axes, length of each in four bytes, values."""
+    if not file.is_file():
+        raise ValueError(f"{file} does not exist; path must be a folder that holds {', '.join(MNIST_FILES)}.")
+    try:
+        content = gzip.decompress(file.read_bytes())
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(f"{file} is damaged or no gzip file ({error}); delete it and download it again.") from error
+    start, magic = 4 + 4 * n_axes, bytes([0, 0, 8, n_axes])
+    if len(content) < start or content[:4] != magic:
+        raise ValueError(f"{file} starts with {content[:4]!r}, not with {magic!r} and a shape; download it again.")
+    shape = np.frombuffer(content[4:start], dtype=">u4").tolist()
+    if len(content) - start != math.prod(shape):
+        raise ValueError(f"{file} says {shape} and holds {len(content) - start} values; download it again.")
+    return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)

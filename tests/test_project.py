@@ -155,9 +155,10 @@ def wheel(tmp_path_factory):
 
 class TestWheel:
     def test_it_holds_every_file_of_the_library(self, wheel):
-        files = (path for path in (ROOT / "course_lib").rglob("*") if path.suffix in (".py", ".npz", ".js"))
+        files = (path for path in (ROOT / "course_lib").rglob("*") if path.suffix in (".py", ".npz", ".pt", ".js"))
         expected = {path.relative_to(ROOT).as_posix() for path in files}
-        assert expected <= set(wheel.namelist()) and any(name.endswith(".npz") for name in expected)
+        assert expected <= set(wheel.namelist())
+        assert {"pbmc.npz", "curves_autoencoder.pt"} <= {name.split("/")[-1] for name in expected}
 
     def test_it_holds_nothing_but_the_library_and_its_metadata(self, wheel):
         info = f"course_lib-{course_lib.__version__}.dist-info"

@@ -289,6 +289,7 @@ class TestGlobalRandomState:
 
         datasets.pbmc()
         datasets.digits()
+        datasets.curves(3)
 
     def test_by_preprocessing(self):
         from course_lib import preprocess, simulate
@@ -303,6 +304,8 @@ class TestGlobalRandomState:
 
         for make in (models.GeneExprAE, models.P1B1GeneExpressionAE, models.LinearAE):
             make(9, 2, seed=3)
+        models.DeepAutoencoder((9, 4, 2), seed=3)
+        models.unroll([models.RBM(9, 4, seed=3), models.RBM(4, 2, "gaussian", seed=3)])
 
     def test_by_training_embedding_and_scoring(self):
         from course_lib import latent, models, simulate, training

@@ -57,6 +57,7 @@ class DeepAutoencoder(Autoencoder):
         sizes = list(sizes)
         if len(sizes) < 2 or not all(is_whole(size, least=1) for size in sizes):
             raise ValueError(f"sizes is {sizes}; give the width of the input, of each layer, and of the code.")
+        sizes = [int(size) for size in sizes]
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation is {activation!r}; choose one of {', '.join(map(repr, ACTIVATIONS))}.")
         if init not in SPREADS and init != "pytorch":

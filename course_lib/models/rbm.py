@@ -77,7 +77,11 @@ class RBM(nn.Module):
         return -v @ self.visible_bias - over_h
 
     def chain(self, v: Tensor) -> Tensor:
-        """Run `n_steps` of the Markov chain v → h → v from v (batch, n_visible): h is drawn, v is its probability."""
+        """Run `n_steps` of the Markov chain v → h → v from v (batch, n_visible): h is drawn, v is P(v = 1 | h).
+
+        Gibbs sampling would draw v as well. With its probability instead the gradient is less noisy, and a long chain
+        ends near the machine's own distribution, not at it.
+        """
         for _ in range(self.n_steps):
             h = self.encode(v)
             h = h + torch.randn_like(h) if self.hidden == "gaussian" else torch.bernoulli(h)
@@ -100,24 +104,29 @@ class RBM(nn.Module):
 
 
 def unroll(rbms: Sequence[RBM]) -> DeepAutoencoder:
-    """Make a stack of machines into a deep autoencoder of sigmoid units: up by Wᵀ, down by W, in the same precision.
+    """Make a stack of machines into a deep autoencoder of sigmoid units: up by Wᵀ, down by W.
+
+    Its weights have the precision of the machines' and are on their device.
 
     Parameters
     ----------
     rbms
-        From the images to the code, each with as many visible units as the one below has hidden ones. The code of the
-        autoencoder is linear, so the last machine should have Gaussian hidden units.
+        From the images to the code, each with as many visible units as the one below has hidden ones. Only the last
+        has Gaussian hidden units, since the code of the autoencoder is linear and the layers below it are not.
 
     Raises
     ------
     ValueError
-        For no machine, or machines that do not fit on one another.
+        For no machine, machines that do not fit on one another, or hidden units that are not as above.
     """
     sizes = [rbm.n_genes for rbm in rbms] + [rbms[-1].n_latent] if rbms else []
     if not rbms or any(below.n_latent != above.n_genes for below, above in itertools.pairwise(rbms)):
         shapes = [tuple(rbm.weight.shape) for rbm in rbms]
         raise ValueError(f"rbms have the shapes {shapes}; give at least one, each as wide below as the last is above.")
-    model = DeepAutoencoder(sizes, activation="sigmoid").to(rbms[0].weight.dtype)
+    kinds = [rbm.hidden for rbm in rbms]
+    if kinds != ["binary"] * (len(rbms) - 1) + ["gaussian"]:
+        raise ValueError(f"rbms have the hidden units {kinds}; give binary ones, and Gaussian ones in the last alone.")
+    model = DeepAutoencoder(sizes, activation="sigmoid").to(rbms[0].weight)  # its precision and device
     up, down = list(model.encoder[::2]), list(model.decoder[::2])
     with torch.no_grad():
         for rbm, encoder, decoder in zip(rbms, up, reversed(down), strict=True):
