@@ -47,7 +47,7 @@ def way_in(axes) -> None:
 
 
 def best_line(x, axes) -> None:
-    """Draw points x (n, 2), centred, with the line that loses least of them; beside it, the loss over all directions."""
+    """Draw points x (n, 2), centred, with the line that loses least; beside it, the loss of each direction."""
     directions = np.linspace(0, np.pi, 181)
     lines = np.c_[np.cos(directions), np.sin(directions)]
     lost = ((x**2).sum(axis=1)[:, None] - (x @ lines.T) ** 2).mean(axis=0)
