@@ -54,7 +54,7 @@ def _captured(answer: object) -> bool | str:
     residual = x.T - b @ np.linalg.lstsq(b, x.T, rcond=None)[0]
     expected = 1 - (residual**2).sum() / (x**2).sum()
     if not np.isclose(found, doubled, rtol=1e-6):
-        return "Stretching and shearing the columns of b changes your value; take orthonormal axes of their space first."
+        return "Stretching the columns of b changes your value; take orthonormal axes of their space first."
     if np.isclose(found, 1 - expected, rtol=1e-6):
         return "That is the share that is lost; asked is the share kept."
     return bool(np.isclose(found, expected, rtol=1e-6)) or (
