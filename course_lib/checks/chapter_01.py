@@ -1,96 +1,10 @@
-"""Self-checks for the exercises: each says right, or gives a hint; none raises.
-
-A check compares numbers within a tolerance that the exercise states. The expected values are computed here from first
-principles or from the same data, never from the reader's answer.
-"""
+"""Checks of chapter 1."""
 
 import itertools
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a check found; a notebook shows its sentence.
-
-    Attributes
-    ----------
-    right
-        True, False, or None where there is no answer yet.
-    message
-        One or two sentences for the reader.
-    """
-
-    right: bool | None
-    message: str
-
-    def __bool__(self) -> bool:
-        return self.right is True
-
-    def __repr__(self) -> str:
-        start = {True: "Right.", False: "Not yet.", None: "No answer yet."}[self.right]
-        return f"{start} {self.message}"
-
-
-@dataclass(frozen=True)
-class Exercise:
-    """One exercise: what to hand in, how to judge it, and what to say.
-
-    Attributes
-    ----------
-    asks
-        What the answer should be, shown while there is none.
-    judge
-        Takes the answer; returns True, or a hint as a string.
-    praise
-        What to notice, once the answer is right.
-    """
-
-    asks: str
-    judge: Callable[[object], bool | str]
-    praise: str
-
-
-def check(number: str, answer: object = None) -> Verdict:
-    """Judge the answer to exercise `number`.
-
-    Parameters
-    ----------
-    number
-        Number of the exercise as printed, such as ``"1.2"``.
-    answer
-        The reader's answer; None (or ``...``) means that there is none yet.
-
-    Returns
-    -------
-    Verdict
-        Shows itself as a sentence. Never raises for a wrong answer, whatever its type.
-
-    Raises
-    ------
-    ValueError
-        For an exercise that does not exist.
-    """
-    if number not in EXERCISES:
-        raise ValueError(f"there is no exercise {number!r}; the exercises are {', '.join(EXERCISES)}.")
-    exercise = EXERCISES[number]
-    if answer is None or answer is ...:
-        return Verdict(None, exercise.asks)
-    try:
-        found = exercise.judge(answer)
-        right = not isinstance(found, str) and bool(found)  # numpy's True is as good as Python's
-    except Exception as error:
-        return Verdict(False, f"{exercise.asks} Your answer could not be read ({type(error).__name__}: {error}).")
-    if right:
-        return Verdict(True, exercise.praise)
-    return Verdict(False, found if isinstance(found, str) else exercise.asks)
-
-
-def _close(answer: object, expected, tolerance: float) -> bool:
-    found = np.asarray(answer, dtype=float)
-    return found.shape == np.shape(expected) and bool(np.all(np.abs(found - expected) <= tolerance))
+from course_lib.checks.base import Exercise, close
 
 
 def _distances(answer: object) -> bool | str:
@@ -98,9 +12,9 @@ def _distances(answer: object) -> bool | str:
     before = np.linalg.norm(a - b)
     if np.shape(answer) != (2,):
         return "Give two numbers, as in (1.5, 0.2): the distance of the counts, then of the normalised values."
-    if not _close(answer[0], before, 0.1):
+    if not close(answer[0], before, 0.1):
         return "The first distance is √(Σ (a − b)²) over the three genes, from the counts as they are."
-    if not _close(answer[1], 1e4 * np.linalg.norm(a / a.sum() - b / b.sum()), 1.0):
+    if not close(answer[1], 1e4 * np.linalg.norm(a / a.sum() - b / b.sum()), 1.0):
         return "Divide each cell by its own sum and multiply by 10,000 before you compare: 8,000 and 8,000, …"
     return True
 
@@ -108,20 +22,20 @@ def _distances(answer: object) -> bool | str:
 def _weights(answer: object) -> bool | str:
     sizes = [2000, 512, 256, 10, 256, 512, 2000]
     products = sum(a * b for a, b in itertools.pairwise(sizes))
-    if _close(answer, products, 0):
+    if close(answer, products, 0):
         return "You have counted the matrices; each layer also has one bias for every unit it ends in."
-    if _close(answer, (products + sum(sizes[1:])) / 2, 2000):
+    if close(answer, (products + sum(sizes[1:])) / 2, 2000):
         return "That is one half of the network; count the encoder and the decoder."
-    return _close(answer, products + sum(sizes[1:]), 0) or (
+    return close(answer, products + sum(sizes[1:]), 0) or (
         "Add up (inputs + 1) · outputs over the six layers 2000-512-256-10-256-512-2000."
     )
 
 
 def _least_cross_entropy(answer: object) -> bool | str:
     x = np.array([0.5, 0.25, 0.25])
-    if _close(answer, -(x * np.log2(x)).sum(), 0.01):
+    if close(answer, -(x * np.log2(x)).sum(), 0.01):
         return "That is in bits; nats use the natural logarithm."
-    return _close(answer, -(x * np.log(x)).sum(), 0.01) or (
+    return close(answer, -(x * np.log(x)).sum(), 0.01) or (
         "Which x̂ comes closest to x? Put that one into the formula; the result is not 0."
     )
 
