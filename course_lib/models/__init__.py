@@ -2,5 +2,6 @@
 
 from course_lib.models.autoencoder import Autoencoder, GeneExprAE, LinearAE, P1B1GeneExpressionAE
 from course_lib.models.base import Loss, Minibatch
+from course_lib.models.sparse import SparseAE
 
-__all__ = ["Autoencoder", "GeneExprAE", "LinearAE", "Loss", "Minibatch", "P1B1GeneExpressionAE"]
+__all__ = ["Autoencoder", "GeneExprAE", "LinearAE", "Loss", "Minibatch", "P1B1GeneExpressionAE", "SparseAE"]
