@@ -8,7 +8,7 @@ from course_lib.models.base import Loss, Minibatch, local_seed, mean_loss
 
 
 class SparseAE(nn.Module):
-    """One layer in, ReLU, one layer out, and a penalty on the code: x̂ = W z + b with z = ReLU(V (x − b) + c).
+    """One layer in, ReLU, one layer out, and a penalty on the code: x̂ = W z + m with z = ReLU(V (x − m) + c).
 
     The columns of W, the *dictionary*, are directions in the space of the input, of length 1. Each is used as far as
     its number in the code says, and the penalty, `l1` times the sum of these numbers, makes every use cost something.
@@ -26,7 +26,7 @@ class SparseAE(nn.Module):
     unit_norm
         Whether columns are divided by their length wherever they are used; False shows what happens otherwise.
     seed
-        Seed of the starting weights: random directions W, V = Wᵀ, and b = c = 0.
+        Seed of the starting weights: random directions W, V = Wᵀ, and m = c = 0.
 
     Raises
     ------
@@ -35,7 +35,7 @@ class SparseAE(nn.Module):
 
     References
     ----------
-    Bricken et al. 2023, "Towards Monosemanticity" (these layers, b subtracted from the input, columns of length 1);
+    Bricken et al. 2023, "Towards Monosemanticity" (these layers, m subtracted from the input, columns of length 1);
     Cunningham et al. 2023, arXiv:2309.08600; Simon & Zou 2025, doi:10.1038/s41592-025-02836-7 (protein embeddings).
     Lengths are divided out inside the model, so that no step can change them: Salimans & Kingma 2016, arXiv:1602.07868.
     """
