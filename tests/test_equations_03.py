@@ -18,9 +18,9 @@ def gaussian_steps(step: float) -> np.ndarray:
 
 
 @printed(
-    r"k = \Bigl\lfloor \frac{z - z_{\min}}{\delta} \Bigr\rfloor , \qquad",
-    r"\hat{z} = z_{\min} + \bigl( k + \tfrac12 \bigr) \, \delta , \qquad",
-    r"\delta = \frac{z_{\max} - z_{\min}}{2^b}",
+    r"\begin{aligned} k &= \Bigl\lfloor \frac{z - z_{\min}}{\delta} \Bigr\rfloor , \\",
+    r"\hat{z} &= z_{\min} + \bigl( k + \tfrac12 \bigr) \, \delta , \end{aligned}",
+    r"\qquad \delta = \frac{z_{\max} - z_{\min}}{2^b}",
 )
 @pytest.mark.parametrize("b", [1, 3, 6])
 def test_equation_3_1(b, rng):
@@ -82,8 +82,9 @@ def test_equation_3_5():
 
 
 @printed(
-    r"R(\Delta) = \sum_{i=1}^{D} \max \Bigl( 0, \; \tfrac12 \log_2 \frac{\sigma_i^2}{\omega} \Bigr) , \qquad",
-    r"\text{with } \omega \text{ such that} \quad \sum_{i=1}^{D} \min (\omega, \sigma_i^2) = \Delta",
+    r"\begin{aligned} R(\Delta) &= \sum_{i=1}^{D}",
+    r"\max \Bigl( 0, \; \tfrac12 \log_2 \frac{\sigma_i^2}{\omega} \Bigr) , \\",
+    r"\Delta &= \sum_{i=1}^{D} \min (\omega, \sigma_i^2) , \end{aligned}",
 )
 @pytest.mark.parametrize("distortion", [0.2, 1.0, 3.0, 6.0])
 def test_equation_3_6(distortion):
@@ -106,8 +107,8 @@ def test_equation_3_7(snr):
 
 
 @printed(
-    r"z = \mathrm{ReLU} \bigl( V (x - m) + c \bigr) , \qquad \hat{x} = W z + m , \qquad",
-    r"\lVert w_j \rVert = 1 \text{ for each column of } W",
+    r"\begin{aligned} z &= \mathrm{ReLU} \bigl( V (x - m) + c \bigr) , \\",
+    r"\hat{x} &= W z + m , \qquad \lVert w_j \rVert = 1 \text{ for each column of } W , \end{aligned}",
 )
 def test_equation_3_8(rng):
     model = models.SparseAE(4, 9, seed=2).double()
