@@ -25,6 +25,29 @@ def autoencoder(ax: Axes | None = None, sizes: tuple[str, str, str] = ("D", "d",
     return ax
 
 
+def channel(ax: Axes | None = None) -> Axes:
+    """Draw Shannon's communication system, his words above the boxes and an autoencoder's in them."""
+    ax = ax or plt.gca()
+    parts = (
+        ("source", "$x$", "input"),
+        ("transmitter", "encoder", "encoder"),
+        ("channel", "code $z$", "code"),
+        ("receiver", "decoder", "decoder"),
+        ("destination", r"$\hat{x}$", "output"),
+    )
+    arrow = {"arrowstyle": "->", "color": INK}
+    for i, (word, name, fill) in enumerate(parts):
+        _box(ax, 1.5 * i, 0, name, FILLS[fill], 1.0)
+        ax.text(1.5 * i, 0.5, word, ha="center", fontsize=9, color=INK)
+        if i:
+            ax.annotate("", (1.5 * i - 0.54, 0), (1.5 * i - 0.96, 0), arrowprops=arrow)
+    _box(ax, 3.0, -1.3, "rounding, noise", "white", 1.8)
+    ax.annotate("", (3.0, -0.34), (3.0, -0.96), arrowprops=arrow)
+    ax.set(xlim=(-0.7, 6.7), ylim=(-1.75, 0.85), aspect="equal")
+    ax.axis("off")
+    return ax
+
+
 def way_in(axes) -> None:
     """Draw three ways to learn from data without labels, one in each of three axes."""
     stories = (

@@ -5,6 +5,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.sites import ROOT, build
@@ -91,3 +92,20 @@ def offline_copy(built_site, tmp_path_factory) -> Path:
         file.extractall(folder)
     [top] = folder.iterdir()
     return top
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(1)
+
+
+@pytest.fixture(autouse=True)
+def the_formula_is_the_printed_one(request):
+    """For a test that states a formula (``equations.printed``): the chapter prints the same one."""
+    formula = getattr(getattr(request, "function", None), "formula", None)
+    if formula is not None:
+        import equations
+
+        number = equations.equation_number(request.function.__name__)
+        same = equations.normal_form(formula) == equations.normal_form(equations.PRINTED[number])
+        assert same, "the printed formula changed: see to the test"

@@ -131,6 +131,28 @@ class TestEveryExercise:
         assert re.fullmatch(r"\d+b?\.\d+", number)
 
 
+@pytest.mark.parametrize(
+    ("number", "answer", "words"),
+    [
+        ("3.1", (2.3026, 2.6), "in nats"),
+        ("3.1", (2.53, 2.8), "standard deviation"),
+        ("3.1", (3.32, 3.32), "Rounding costs"),
+        ("3.2", (2.0, 0.0, 0.0), "The sum is right"),
+        ("3.2", (1.3, 0.3, -0.7), "below the water"),
+        ("3.3", (1.0, 0.6), "true strength"),
+        ("3.3", (0.4, 0.6), "λ/2"),
+        ("3.3", (0.7, 0.09), "and the penalty"),
+        ("3.4", 0.55, "mean of match"),
+        ("3.5", lambda z, k: z, "exactly k"),
+        ("3.5", lambda z, k: z.topk(k, dim=1).values, "shape of z"),
+        ("3.5", lambda z, k: torch.where(z <= z.kthvalue(k, dim=1).values[:, None], z, 0.0), "the largest"),
+    ],
+)
+def test_a_likely_mistake_gets_its_own_hint(number, answer, words):
+    verdict = checks.check(number, answer)
+    assert verdict.right is False and words in verdict.message
+
+
 def test_a_verdict_cannot_be_changed():
     with pytest.raises(AttributeError):
         checks.check("0.1", 2).right = True

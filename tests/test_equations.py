@@ -1,77 +1,39 @@
 """Both sides of every numbered equation, evaluated apart: one test for each, ``test_equation_1_5`` for (1.5).
 
 One side is computed by the library or by another package, the other from the formula as it is printed. The printed form
-is repeated here, so that a change of the formula in a chapter sends its author back to the test.
+is repeated here, so that a change of the formula in a chapter sends its author back to the test. This file has those of
+chapter 1, and the rules for all; later chapters have files of their own.
 """
 
+import importlib
 import itertools
 import math
-import re
 from fractions import Fraction
+from pathlib import Path
 
 import anndata as ad
-import notebooks
 import numpy as np
 import pytest
 import torch
+from equations import (
+    PRINTED,
+    double,
+    equation_number,
+    minibatch,
+    normal_form,
+    printed,
+)
 from scipy import sparse, special, stats
 from sklearn.decomposition import PCA
 from sklearn.metrics import mean_squared_error
 
 from course_lib import latent, likelihoods, models, preprocess
-from course_lib.models.base import Minibatch
 
-PRINTED = {
-    number: formula
-    for path in notebooks.CHAPTERS
-    for number, formula in notebooks.equations(notebooks.read(path)).items()
-}
 COUNTS = np.random.default_rng(0).poisson(3, (6, 5)) + 1
-
-
-def normal_form(formula: str) -> str:
-    """Drop what changes the look of a formula and not its meaning: spaces, sizes of brackets, the last full stop."""
-    formula = re.sub(r"\\((bigl|bigr|Bigl|Bigr|left|right|quad|qquad)(?![A-Za-z])|[,;! ])", "", formula)
-    return re.sub(r"\s+", "", formula).rstrip(".,")
-
-
-def printed(*formula: str):
-    """State the formula that a test evaluates, as printed; the test fails where the chapter prints another one."""
-
-    def mark(test):
-        test.formula = "".join(formula)
-        return test
-
-    return mark
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng(1)
-
-
-@pytest.fixture(autouse=True)
-def the_formula_is_the_printed_one(request):
-    formula = getattr(request.function, "formula", None)
-    if formula is not None:
-        number = equation_number(request.function.__name__)
-        assert normal_form(formula) == normal_form(PRINTED[number]), "the printed formula changed: see to the test"
-
-
-def equation_number(test: str) -> str:
-    return test.removeprefix("test_equation_").replace("_", ".")
 
 
 def cells(x=COUNTS, kind=np.asarray) -> ad.AnnData:
     return ad.AnnData(kind(np.asarray(x, dtype=np.float32)))
-
-
-def minibatch(x: torch.Tensor) -> Minibatch:
-    return Minibatch(x, x.sum(1, keepdim=True), torch.zeros(len(x), dtype=torch.int64))
-
-
-def double(values) -> torch.Tensor:
-    return torch.tensor(np.asarray(values, dtype=float))
 
 
 def decoder_alone(output: str, n: int):
@@ -240,7 +202,9 @@ def test_equation_1_12(rng):
     assert latent.variance_explained(x, rebuilt) == pytest.approx(pca.explained_variance_ratio_.sum(), rel=1e-12)
 
 
-TESTS = {name: test for name, test in globals().items() if name.startswith("test_equation_")}
+OTHERS = [importlib.import_module(path.stem) for path in sorted(Path(__file__).parent.glob("test_equations_*.py"))]
+EVERYTHING = dict(item for names in (globals(), *map(vars, OTHERS)) for item in dict(names).items())
+TESTS = {name: test for name, test in EVERYTHING.items() if name.startswith("test_equation_")}
 
 
 def test_every_numbered_equation_has_a_test_and_every_test_an_equation():

@@ -227,9 +227,18 @@ class TestDrawings:
         assert {"$x$", "encoder", "$z$", "decoder", "2,000", "2"} <= set(words)
         assert not ax.axison
 
-    def test_everything_drawn_lies_inside_the_axes(self):
+    def test_the_channel_has_shannons_words_over_our_parts_in_his_order(self):
+        _, ax = plt.subplots()
+        assert drawings.channel(ax) is ax
+        at = {text.get_text(): text.get_position()[0] for text in ax.texts if text.get_text()}
+        pairs = {"source": "$x$", "transmitter": "encoder", "channel": "code $z$", "receiver": "decoder"}
+        assert all(at[word] == at[part] for word, part in pairs.items())
+        assert list(pairs) == sorted(pairs, key=at.get) and at["rounding, noise"] == at["channel"]
+
+    @pytest.mark.parametrize("draw", [drawings.autoencoder, drawings.channel])
+    def test_everything_drawn_lies_inside_the_axes(self, draw):
         figure, ax = plt.subplots()
-        drawings.autoencoder(ax)
+        draw(ax)
         figure.canvas.draw()
         (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
         for patch in ax.patches:

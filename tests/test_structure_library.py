@@ -25,6 +25,8 @@ ORDER = [
     "minibatches",
     "training",
     "latent",
+    "channels",
+    "dictionaries",
     "differential",
     "drawings",
     "plotting",
@@ -279,8 +281,9 @@ class TestGlobalRandomState:
         return torch.get_rng_state().tolist(), np.random.get_state()[1:3][0].tolist(), random.getstate()  # noqa: NPY002
 
     def test_by_simulating(self):
-        from course_lib import simulate
+        from course_lib import dictionaries, simulate
 
+        dictionaries.superposition(5, 2, 3)
         simulate.measure_again(simulate.three_clusters(5, 9, mean_count=20, zero_inflation=0.1))
         simulate.splatter(5, 9, batch_probs=(0.5, 0.5), dropout=(0, -1))
 
@@ -302,7 +305,7 @@ class TestGlobalRandomState:
     def test_by_making_models(self):
         from course_lib import models
 
-        for make in (models.GeneExprAE, models.P1B1GeneExpressionAE, models.LinearAE):
+        for make in (models.GeneExprAE, models.P1B1GeneExpressionAE, models.LinearAE, models.SparseAE):
             make(9, 2, seed=3)
         models.DeepAutoencoder((9, 4, 2), seed=3)
         models.unroll([models.RBM(9, 4, seed=3), models.RBM(4, 2, "gaussian", seed=3)])

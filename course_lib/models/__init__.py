@@ -5,6 +5,7 @@ from course_lib.models.base import Loss, Minibatch
 from course_lib.models.deep import DeepAutoencoder
 from course_lib.models.logistic_pca import LogisticPCA
 from course_lib.models.rbm import RBM, unroll
+from course_lib.models.sparse import SparseAE
 
 __all__ = [
     "RBM",
@@ -16,5 +17,6 @@ __all__ = [
     "Loss",
     "Minibatch",
     "P1B1GeneExpressionAE",
+    "SparseAE",
     "unroll",
 ]

@@ -37,7 +37,8 @@ class Loss(NamedTuple):
     reconstruction
         (batch,): summed over genes.
     kl
-        (batch,): summed over latent dimensions; zero for a model without a prior.
+        (batch,): summed over latent dimensions; zero for a model without a prior. Where the code has a penalty instead
+        (a sparse autoencoder), that stands here.
     """
 
     loss: Tensor
