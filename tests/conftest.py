@@ -5,14 +5,14 @@ import shutil
 import zipfile
 from pathlib import Path
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TQDM_DISABLE", "1")
+os.environ.setdefault("COURSE_LIB_STATIC", "1")
+
 import numpy as np
 import pytest
 
 from tests.sites import ROOT, build
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("TQDM_DISABLE", "1")
-os.environ.setdefault("COURSE_LIB_STATIC", "1")
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
