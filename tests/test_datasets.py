@@ -242,9 +242,10 @@ class TestMnistInAFolder:
         with pytest.raises(ValueError, match=f"{name} is damaged or no gzip file .* download it again"):
             datasets.mnist(folder)
 
-    def test_a_file_with_a_byte_changed_is_damaged(self, folder):
+    @pytest.mark.parametrize("place", [10, 2000], ids=["compression", "values"])
+    def test_a_file_with_a_byte_changed_is_damaged(self, folder, place):
         content = bytearray((folder / NAMES[0]).read_bytes())
-        content[len(content) // 2] ^= 255
+        content[place] = 255 - content[place] if place > 10 else 255  # 255: no kind of block
         (folder / NAMES[0]).write_bytes(content)
         with pytest.raises(ValueError, match="is damaged"):
             datasets.mnist(folder)

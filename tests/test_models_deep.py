@@ -11,7 +11,7 @@ from torch import nn
 from course_lib import datasets
 from course_lib.models import DeepAutoencoder, Minibatch
 from course_lib.models.base import local_seed
-from course_lib.models.deep import CURVES_SIZES
+from course_lib.models.deep import CURVES_SIZES, trained_on_curves
 
 SIZES = (300, 200, 7)
 
@@ -169,6 +169,7 @@ class TestTrainedOnCurves:
         x = torch.from_numpy(datasets.curves(1000, seed=20)[0])
         with torch.no_grad():
             x_hat, z = model.double()(x.double())
+            assert torch.equal(trained_on_curves()(x.double())[0], x_hat)
         error = (x_hat - x).square().sum(1).mean().item()
         of_the_mean = (x - x.mean(0)).square().sum(1).mean().item()
         assert z.shape == (1000, 6)

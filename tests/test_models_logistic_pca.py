@@ -157,6 +157,13 @@ class TestLimits:
         model = LogisticPCA(5, ridge=1e-4, n_iterations=2000).fit(x)
         np.testing.assert_allclose(model.inverse_transform(model.transform(x)), x, atol=0.02)
 
+    def test_pixels_that_never_change_do_not_keep_the_others_from_being_fitted(self, monkeypatch):
+        """Their direction has a spread of 0 exactly, by which PCA's codes would be divided."""
+        x, watched = np.column_stack([grey(6, 2), np.zeros((6, 2))]), Watched(monkeypatch)
+        LogisticPCA(3).fit(x)
+        function, start, result = watched.calls[0]
+        assert np.isfinite(start).all() and result.fun < function(start)[0]
+
     def test_weights_stay_bounded_on_images_that_a_line_divides(self):
         """A penalty on the codes alone would be evaded by small codes and weights without bound."""
         rng = np.random.default_rng(0)
@@ -196,7 +203,9 @@ class TestConventions:
         np.testing.assert_array_equal(x, before)
 
     def test_single_precision_images_are_fitted_in_double(self):
-        assert LogisticPCA(2).fit(grey().astype(np.float32)).components_.dtype == np.float64
+        single = grey().astype(np.float32)
+        double = LogisticPCA(2).fit(single.astype(np.float64))
+        np.testing.assert_array_equal(LogisticPCA(2).fit(single).components_, double.components_)
 
     def test_before_fit_it_says_so(self):
         for use in (LogisticPCA(2).transform, LogisticPCA(2).inverse_transform):
@@ -237,6 +246,7 @@ class TestErrors:
             ({"n_iterations": 0}, "n_iterations is 0; it is a whole number"),
             ({"ridge": -1}, "ridge is -1; it must be a finite number, 0 or above"),
             ({"ridge": np.nan}, "ridge is nan; it must be"),
+            ({"ridge": np.inf}, "ridge is inf; it must be"),
         ],
     )
     def test_settings_out_of_range(self, settings, said):

@@ -334,6 +334,8 @@ class TestUnroll:
         with torch.no_grad():
             model.encoder[0].weight.add_(1)
             assert torch.equal(rbms[0].weight, before) and torch.equal(model.decoder[-1].weight, before)
+            model.decoder[-1].weight.add_(1)
+            assert torch.equal(rbms[0].weight, before)
         assert all(p.requires_grad for p in model.parameters())
 
     def test_it_is_on_the_machines_device(self):
