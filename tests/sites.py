@@ -3,11 +3,16 @@
 import functools
 import http.server
 import os
+import shutil
 import subprocess
 import sys
 import threading
 from contextlib import contextmanager
 from pathlib import Path
+
+import nbformat
+
+from tools.execute import METADATA
 
 ROOT = Path(__file__).parent.parent
 
@@ -48,3 +53,19 @@ def serve(folder: Path, under: str = "/"):
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}{under}"
         server.shutdown()
+
+
+def small_book(folder: Path, text: str = "", outputs=()) -> Path:
+    """Write a book of one page into `folder`, with the settings of this one; its one cell has these outputs."""
+    for name in ("_config.yml", "_ext", "_static", "_templates"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
+        copy(ROOT / name, folder / name)
+    (folder / "chapters").mkdir()
+    shutil.copy2(ROOT / "chapters" / "references.bib", folder / "chapters")
+    (folder / "_toc.yml").write_text("format: jb-book\nroot: chapters/one\n")
+    cell = nbformat.v4.new_code_cell("1 / 0", id="divide", execution_count=1)
+    cell.outputs = list(outputs)
+    heading = nbformat.v4.new_markdown_cell(f"# One\n\n{text}", id="heading")
+    notebook = nbformat.v4.new_notebook(cells=[heading, cell], metadata=METADATA)
+    nbformat.write(notebook, folder / "chapters" / "one.ipynb")
+    return folder

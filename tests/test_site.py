@@ -11,8 +11,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from _ext import delivery
-from tests.sites import ROOT, build
-from tools.execute import METADATA
+from tests.sites import ROOT, build, small_book
 
 
 @pytest.fixture(scope="module", params=["served", "offline"])
@@ -190,26 +189,13 @@ class TestPageForWrongAddresses:
         assert delivery.base(Config) == folder
 
 
-def small_book(folder: Path, text: str = "", error: bool = False) -> Path:
-    for name in ("_config.yml", "_ext", "_static", "_templates"):
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
-        copy(ROOT / name, folder / name)
-    (folder / "chapters").mkdir()
-    shutil.copy2(ROOT / "chapters" / "references.bib", folder / "chapters")
-    (folder / "_toc.yml").write_text("format: jb-book\nroot: chapters/one\n")
-    cell = nbformat.v4.new_code_cell("1 / 0", id="divide", execution_count=1)
-    if error:
-        cell.outputs = [nbformat.v4.new_output("error", ename="ZeroDivisionError", evalue="division by zero")]
-    heading = nbformat.v4.new_markdown_cell(f"# One\n\n{text}", id="heading")
-    notebook = nbformat.v4.new_notebook(cells=[heading, cell], metadata=METADATA)
-    nbformat.write(notebook, folder / "chapters" / "one.ipynb")
-    return folder
+FAILED = nbformat.v4.new_output("error", ename="ZeroDivisionError", evalue="division by zero")
 
 
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
-        ({"error": True}, "ZeroDivisionError"),
+        ({"outputs": [FAILED]}, "ZeroDivisionError"),
         ({"text": "[nowhere](missing.md)"}, "missing.md"),
     ],
     ids=["a failed cell", "a broken link"],

@@ -13,7 +13,8 @@ import nbformat
 import pytest
 from fontTools.ttLib import TTFont
 
-from tests.sites import ROOT, serve
+from course_lib import closed_form
+from tests.sites import ROOT, build, serve, small_book
 
 SOURCES = sorted(path.relative_to(ROOT) for path in ROOT.glob("chapters/**/*") if path.suffix in (".ipynb", ".md"))
 PAGES = [path.with_suffix(".html").as_posix() for path in SOURCES if "ipynb_checkpoints" not in str(path)]
@@ -205,33 +206,49 @@ def all_differ(before: dict, after: dict) -> bool:
     return all(before[part] and after[part] and before[part] != after[part] for part in ("picture", "alt", "value"))
 
 
+def move_sliders(page) -> int:
+    """Move all sliders of a page by keyboard and pointer, see picture, value and words follow; return their number."""
+    sliders = page.locator("article input[type=range]").all()
+    for slider in sliders:
+        states = {}
+        for key in ("Home", "ArrowRight", "End", "ArrowLeft"):
+            slider.press(key)
+            states[key] = slider.evaluate(SLIDER_STATE) | {"position": slider.input_value()}
+            picture = slider.locator("xpath=ancestor::figure[1]").locator("img").first
+            if picture.count():
+                assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+        assert all_differ(states["Home"], states["End"]), states["Home"]["value"]
+        assert states["Home"]["value"] != states["ArrowRight"]["value"]
+        assert states["End"]["value"] != states["ArrowLeft"]["value"]
+        page.mouse.click(*place(slider, 0))
+        assert slider.input_value() == states["Home"]["position"], "a click at the left end"
+        page.mouse.move(*place(slider, 0))
+        page.mouse.down()
+        page.mouse.move(*place(slider, 1), steps=3)
+        page.mouse.up()
+        assert all_differ(states["Home"], slider.evaluate(SLIDER_STATE)), "dragged to the right end"
+    return len(sliders)
+
+
 def test_every_slider_moves_by_keyboard_and_pointer_and_says_what_it_shows(visitor, home, built_site):
     moved = {}
     for name in PAGES:
         if 'type="range"' not in (built_site / name).read_text("utf-8"):
             continue
         page = visit(visitor, home + name)
-        for slider in page.locator("article input[type=range]").all():
-            states = {}
-            for key in ("Home", "ArrowRight", "End", "ArrowLeft"):
-                slider.press(key)
-                states[key] = slider.evaluate(SLIDER_STATE) | {"position": slider.input_value()}
-                picture = slider.locator("xpath=ancestor::figure[1]").locator("img").first
-                if picture.count():
-                    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
-            assert all_differ(states["Home"], states["End"]), f"{name}: {states['Home']['value']}"
-            assert states["Home"]["value"] != states["ArrowRight"]["value"], name
-            assert states["End"]["value"] != states["ArrowLeft"]["value"], name
-            page.mouse.click(*place(slider, 0))
-            assert slider.input_value() == states["Home"]["position"], f"{name}: a click at the left end"
-            page.mouse.move(*place(slider, 0))
-            page.mouse.down()
-            page.mouse.move(*place(slider, 1), steps=3)
-            page.mouse.up()
-            assert all_differ(states["Home"], slider.evaluate(SLIDER_STATE)), f"{name}: dragged to the right end"
-            moved[name] = moved.get(name, 0) + 1
+        moved[name] = move_sliders(page)
         assert page.trouble == []
     assert moved.get(CHAPTER), "chapter 1 has a slider"
+
+
+def test_a_slider_computed_in_the_page_moves_on_a_built_page(new_page, tmp_path):
+    figure = closed_form.explore("negative binomial", mu=(1, 100, 10), theta=(0.1, 100, 5), x=(0, 40))
+    outputs = [nbformat.v4.new_output("display_data", data=figure._repr_mimebundle_())]
+    done = build(small_book(tmp_path, outputs=outputs), tmp_path)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    page = visit(new_page(), (tmp_path / "_build" / "html" / "chapters" / "one.html").as_uri())
+    assert move_sliders(page) == 2
+    assert page.trouble == []
 
 
 def test_the_search_finds_a_word_of_chapter_1_by_keyboard_alone(new_page, home):

@@ -12,8 +12,8 @@ import nbformat
 import pytest
 import yaml
 from bs4 import BeautifulSoup
-from test_site import build, small_book
 
+from tests.sites import build, small_book
 from tools import execute, stamp
 
 ROOT = Path(__file__).parent.parent

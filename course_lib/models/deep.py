@@ -71,10 +71,19 @@ def trained_on_curves() -> DeepAutoencoder:
 
     Adam with a cosine schedule from 0.002, 80 epochs, minibatches of 100 (`tools/assets.py`); the weights are stored in
     half precision and returned in double.
+
+    Raises
+    ------
+    ValueError
+        Where the file that was installed does not hold the weights of this network.
     """
     model = DeepAutoencoder(CURVES_SIZES)
     with (files("course_lib") / "data" / "curves_autoencoder.pt").open("rb") as file:
-        model.load_state_dict(torch.load(file, weights_only=True))
+        weights = torch.load(file, weights_only=True)
+    shapes, expected = ({name: w.shape for name, w in state.items()} for state in (weights, model.state_dict()))
+    if shapes != expected:
+        raise ValueError("curves_autoencoder.pt holds other weights than this network has; install course_lib again.")
+    model.load_state_dict(weights)
     return model.double()
 
 
