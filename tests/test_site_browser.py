@@ -243,7 +243,7 @@ def test_every_slider_moves_by_keyboard_and_pointer_and_says_what_it_shows(visit
 
 def test_a_slider_computed_in_the_page_moves_on_a_built_page(new_page, tmp_path):
     figure = closed_form.explore("negative binomial", mu=(1, 100, 10), theta=(0.1, 100, 5), x=(0, 40))
-    outputs = [nbformat.v4.new_output("display_data", data=figure._repr_mimebundle_())]
+    outputs = [nbformat.v4.new_output("display_data", data={"text/html": figure._repr_html_()})]
     done = build(small_book(tmp_path, outputs=outputs), tmp_path)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     page = visit(new_page(), (tmp_path / "_build" / "html" / "chapters" / "one.html").as_uri())
