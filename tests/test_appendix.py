@@ -2,6 +2,7 @@
 
 import functools
 import re
+import unicodedata
 from pathlib import Path
 
 import anndata as ad
@@ -153,7 +154,8 @@ def used(terms: list[str], text: str = TEXTS) -> bool:
 
 def anchor(term: str) -> str:
     """The id that Sphinx gives to a term."""
-    return f"term-{term.replace(' ', '-').replace('²', '2')}"
+    plain = unicodedata.normalize("NFKD", term).encode("ascii", "ignore").decode()
+    return f"term-{re.sub(r'[^a-zA-Z0-9._]+', '-', plain)}"
 
 
 class TestGlossary:
