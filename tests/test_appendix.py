@@ -2,6 +2,7 @@
 
 import functools
 import re
+import unicodedata
 from pathlib import Path
 
 import anndata as ad
@@ -34,10 +35,11 @@ def names(cell: str) -> set[str]:
     return set(re.findall(r"`([^`]+)`", cell))
 
 
-def notation(page: str) -> dict[str, tuple[list[str], set[str]]]:
-    """For each symbol, the words in bold that say what it means, and its names in code."""
+def notation(page: str, chapter: str = "") -> dict[str, tuple[list[str], set[str]]]:
+    """For each symbol of the book, and of one chapter alone: what its meaning has in bold, and its names in code."""
     found = {}
-    for symbol, meaning, code, *_ in rows(page, "| symbol |"):
+    own = [row for number, *row in rows(page, "| chapter |") if number == chapter] if chapter else []
+    for symbol, meaning, code, *_ in rows(page, "| symbol |") + own:
         [symbol] = symbols(symbol)
         assert symbol not in found, f"{symbol} has two rows"
         found[symbol] = re.findall(r"\*\*(.+?)\*\*", meaning), names(code)
@@ -46,6 +48,7 @@ def notation(page: str) -> dict[str, tuple[list[str], set[str]]]:
 
 
 NOTATION = notation(PAGES["notation.md"])
+WITH_OWN = [row[0] for row in rows(PAGES["notation.md"], "| chapter |")]
 
 
 def disagreements(title: str, known: dict = NOTATION) -> list[str]:
@@ -69,7 +72,25 @@ def disagreements(title: str, known: dict = NOTATION) -> list[str]:
 class TestNotation:
     @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
     def test_a_chapters_symbols_agree_with_the_page(self, path):
-        assert disagreements(NOTEBOOKS[path].cells[0].source) == []
+        known = notation(PAGES["notation.md"], notebooks.number(NOTEBOOKS[path]))
+        assert disagreements(NOTEBOOKS[path].cells[0].source, known) == []
+
+    @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+    def test_a_chapters_own_symbols_are_in_its_table(self, path):
+        title = rows(NOTEBOOKS[path].cells[0].source, "| symbol | meaning | in code |")
+        own = notation(PAGES["notation.md"], notebooks.number(NOTEBOOKS[path])).keys() - NOTATION.keys()
+        assert own <= {symbol for cell, *_ in title for symbol in symbols(cell)}
+
+    @pytest.mark.parametrize("chapter", dict.fromkeys(WITH_OWN))
+    def test_no_chapter_takes_a_symbol_of_the_whole_book_for_itself(self, chapter):
+        known = notation(PAGES["notation.md"], chapter)
+        assert len(known) == len(NOTATION) + WITH_OWN.count(chapter)
+
+    def test_a_chapters_own_symbol_is_unknown_in_the_others(self):
+        title = "| symbol | meaning | in code |\n|---|---|---|\n| $b$ | bits | `n_bits` |\n"
+        found = {chapter: disagreements(title, notation(PAGES["notation.md"], chapter)) for chapter in ("1", "2", "3")}
+        assert found["1"] == ["$b$ is not on the notation page", "`n_bits` is no name for $b$"]
+        assert "$b$ is a biases in the notation" in found["2"] and found["3"] == []
 
     @pytest.mark.parametrize(
         ("row", "said"),
@@ -90,6 +111,11 @@ class TestNotation:
         double = "| symbol | meaning |\n|---|---|\n| $z$ | **code** | `z` |\n| $z$ | **height** | `z` |\n"
         with pytest.raises(AssertionError, match="two rows"):
             notation(double)
+        again = "| symbol | meaning |\n|---|---|\n| $z$ | **code** | `z` |\n\n"
+        again += "| chapter | symbol |\n|---|---|\n| 2 | $z$ | **height** | `z` |\n"
+        assert notation(again) and notation(again, "3")
+        with pytest.raises(AssertionError, match="two rows"):
+            notation(again, "2")
 
 
 # Glossary
@@ -128,7 +154,8 @@ def used(terms: list[str], text: str = TEXTS) -> bool:
 
 def anchor(term: str) -> str:
     """The id that Sphinx gives to a term."""
-    return f"term-{term.replace(' ', '-').replace('²', '2')}"
+    plain = unicodedata.normalize("NFKD", term).encode("ascii", "ignore").decode()
+    return f"term-{re.sub(r'[^a-zA-Z0-9._]+', '-', plain)}"
 
 
 class TestGlossary:

@@ -252,3 +252,31 @@ class TestDrawings:
         assert all(ax.get_title() and ax.texts for ax in axes)
         with pytest.raises(ValueError, match="zip"):
             drawings.way_in(axes[:2])
+
+    def test_the_best_line_is_the_first_principal_axis_and_every_point_has_its_foot_on_it(self):
+        x = Z @ np.array([[2.0, 0.7], [0.0, 0.4]])
+        x -= x.mean(axis=0)
+        axis = np.linalg.eigh(x.T @ x)[1][:, -1]
+        figure, axes = plotting.pair()
+        drawings.best_line(x, axes)
+        figure.canvas.draw()
+        *drops, line = axes[0].lines
+        np.testing.assert_allclose(axes[0].collections[0].get_offsets(), x)
+        assert line.get_slope() == pytest.approx(axis[1] / axis[0], abs=np.radians(1))
+        for drop, point in zip(drops, x, strict=True):
+            np.testing.assert_allclose(drop.get_xydata(), [point, axis @ point * axis], atol=0.05)
+
+    def test_beside_it_is_the_loss_of_every_direction_least_at_that_axis(self):
+        x = Z - Z.mean(axis=0)
+        values, vectors = np.linalg.eigh(x.T @ x / len(x))
+        _, axes = plotting.pair()
+        drawings.best_line(x, axes)
+        curve, mark = axes[1].lines
+        directions, lost = curve.get_xdata(), curve.get_ydata()
+        assert directions[0] == 0 and directions[-1] == 180
+        assert [lost.min(), lost.max()] == pytest.approx(values, rel=1e-3)
+        best = np.degrees(np.arctan2(*vectors[::-1, -1])) % 180
+        assert mark.get_xydata()[0] == pytest.approx([directions[lost.argmin()], lost.min()])
+        assert mark.get_xdata()[0] == pytest.approx(best, abs=0.51)
+        assert axes[1].get_ylim()[0] == 0
+        assert all(ax.get_xlabel() and ax.get_ylabel() and ax.get_title() for ax in axes)
