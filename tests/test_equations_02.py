@@ -60,8 +60,8 @@ def test_equation_2_1(rng):
 
 
 @printed(
-    r"\frac{1}{N} \sum_{n=1}^{N} \lVert x_n - W W^\top x_n \rVert^2",
-    r" = \operatorname{tr} S - \operatorname{tr} W^\top S W",
+    r"\frac{1}{N} \sum_{n=1}^{N} \lVert x_n - Q Q^\top x_n \rVert^2",
+    r" = \operatorname{tr} S - \operatorname{tr} Q^\top S Q",
 )
 @pytest.mark.parametrize("d", [1, 2, 5])
 def test_equation_2_2(d, rng):
@@ -73,7 +73,7 @@ def test_equation_2_2(d, rng):
     assert lost == pytest.approx(sum(x.var(axis=0)) - kept, rel=1e-10, abs=1e-12)
 
 
-@printed(r"\operatorname{tr} W^\top S W = \sum_{i=1}^{D} \lambda_i \, \lVert W^\top v_i \rVert^2")
+@printed(r"\operatorname{tr} Q^\top S Q = \sum_{i=1}^{D} \lambda_i \, \lVert Q^\top v_i \rVert^2")
 @pytest.mark.parametrize("d", [1, 2, 4])
 def test_equation_2_3(d, rng):
     x, w = centred(rng), orthonormal(rng, d)
