@@ -91,15 +91,15 @@ def elbo(
 
     References
     ----------
-    Kingma & Welling 2014, arXiv:1312.6114, equations (3) and (7).
+    Kingma & Welling 2014, arXiv:1312.6114, section 2.3.
     """
+    n_samples = whole("n_samples", n_samples, 1)
 
     def bound(minibatch: Minibatch):
         mu, logvar = _posterior(model, minibatch)
         draws = (model.log_likelihood(minibatch, z) for z, _ in _draws(mu, logvar, n_samples))
         return sum(draws) / n_samples - kl_standard_normal(mu, logvar)
 
-    n_samples = whole("n_samples", n_samples, 1)
     return _through(model, bound, data, layer, library_key, batch_key, seed)
 
 
@@ -129,6 +129,7 @@ def iwae(
     ----------
     Burda, Grosse & Salakhutdinov 2016, arXiv:1509.00519, section 3 and theorem 1.
     """
+    n_samples = whole("n_samples", n_samples, 1)
 
     def bound(minibatch: Minibatch):
         mu, logvar = _posterior(model, minibatch)
@@ -138,7 +139,6 @@ def iwae(
             total = torch.logaddexp(total, log_weight)
         return total - math.log(n_samples)
 
-    n_samples = whole("n_samples", n_samples, 1)
     return _through(model, bound, data, layer, library_key, batch_key, seed)
 
 
@@ -165,7 +165,7 @@ def active_units(model: nn.Module, data, layer: str | None = None, threshold: fl
 
     References
     ----------
-    Burda, Grosse & Salakhutdinov 2016, arXiv:1509.00519, section 5.2.
+    Burda, Grosse & Salakhutdinov 2016, arXiv:1509.00519 (active units).
     """
     q = _through(model, lambda minibatch: torch.stack(_posterior(model, minibatch), dim=1), data, layer)
     mu, logvar = torch.as_tensor(q, dtype=torch.float64).unbind(dim=1)
