@@ -1,15 +1,24 @@
-"""What a code is worth: embed cells, reconstruct them, and score clusters against labels."""
+"""What a code is worth: embed cells, reconstruct them, bound their log-likelihood, score clusters against labels.
+
+The bounds ask three things of a model: ``encode(x)`` that returns mean and log variance of q(z∣x), a standard normal
+prior, and ``log_likelihood(minibatch, z)`` that returns log p(x∣z), (batch,), in nats. The minibatch is passed whole,
+for models that need library sizes or batches.
+"""
+
+import math
 
 import numpy as np
 import pandas as pd
 import torch
-from scipy import sparse
-from sklearn.cluster import KMeans
-from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, r2_score, silhouette_score
-from sklearn.neighbors import NearestNeighbors
 from torch import nn
 
+from course_lib.arguments import whole
+from course_lib.likelihoods import kl_standard_normal, log_gaussian
 from course_lib.minibatches import Cells
+from course_lib.models.base import Minibatch, local_seed
+from course_lib.scores import clustering_scores, variance_explained
+
+__all__ = ["active_units", "clustering_scores", "elbo", "embed", "iwae", "reconstruct", "variance_explained"]
 
 
 def embed(model: nn.Module, data, layer: str | None = None) -> np.ndarray:
@@ -35,15 +44,11 @@ def embed(model: nn.Module, data, layer: str | None = None) -> np.ndarray:
         For data that are not finite or have another number of genes than the model.
     """
 
-    def encode(x):
-        z = model.encode(x)
-        return z[0] if isinstance(z, tuple) else z
-
-    return _through(model, encode, data, layer)
+    return _through(model, lambda minibatch: _code(model, minibatch).float(), data, layer)
 
 
 def reconstruct(model: nn.Module, data, layer: str | None = None) -> np.ndarray:
-    """Encode cells and decode their codes again.
+    """Encode cells and decode their codes again: for a model with a q(z∣x), the mean of q.
 
     Parameters, errors
         As in :func:`embed`.
@@ -53,98 +58,157 @@ def reconstruct(model: nn.Module, data, layer: str | None = None) -> np.ndarray:
     ndarray
         x̂, (n_cells, n_genes), float32, on the scale of the input.
     """
-    return _through(model, lambda x: model(x)[0], data, layer)
+    return _through(model, lambda minibatch: model.decode(_code(model, minibatch)).float(), data, layer)
 
 
-def variance_explained(x: np.ndarray, x_hat: np.ndarray) -> float:
-    """Share of the variance of `x` around its gene means that the reconstruction `x_hat` accounts for (R²).
-
-    Parameters
-    ----------
-    x, x_hat
-        Values and their reconstruction, both (n_cells, n_genes), dense or sparse, on the same scale.
-
-    Returns
-    -------
-    float
-        1 − Σ (x − x̂)² / Σ (x − x̄_g)²: 1 for a perfect copy, 0 for the gene means, negative for worse than those.
-
-    Raises
-    ------
-    ValueError
-        For two different shapes, or values that are not finite.
-    """
-    x, x_hat = (v.toarray() if sparse.issparse(v) else np.asarray(v) for v in (x, x_hat))
-    if x.shape != x_hat.shape or x.ndim != 2:
-        raise ValueError(f"x has shape {x.shape} and x_hat {x_hat.shape}; both are (n_cells, n_genes).")
-    return float(r2_score(x, x_hat, multioutput="variance_weighted"))
-
-
-def clustering_scores(z: np.ndarray, labels, *, n_neighbors: int = 15, seed: int = 0) -> dict[str, float]:
-    """Compare an embedding with labels that were not used to make it.
+def elbo(
+    model: nn.Module, data, *, n_samples: int = 10, seed: int = 0, layer=None, library_key=None, batch_key=None
+) -> np.ndarray:
+    """Estimate the evidence lower bound of each cell: E_q log p(x∣z) − KL(q(z∣x) ‖ N(0, I)) ≤ log p(x).
 
     Parameters
     ----------
-    z
-        Embedding, (n_cells, n_latent).
-    labels
-        One label per cell, of at least two kinds.
-    n_neighbors
-        Neighbours per cell for the purity.
+    model
+        A model with ``encode`` and ``log_likelihood``, as described at the top of this module.
+    data
+        AnnData, or a tensor, array or sparse matrix (n_cells, n_genes), on the scale that the model was trained on.
+    n_samples
+        Draws of z per cell over which log p(x∣z) is averaged; the KL is exact. The estimate is unbiased for any number.
     seed
-        Seed of k-means and, above 5,000 cells, of the sample for the silhouette.
+        Seed of the draws.
+    layer, library_key, batch_key
+        For AnnData, as in :func:`course_lib.training.fit`.
 
     Returns
     -------
-    dict
-        ``ari``: adjusted Rand index of k-means (as many clusters as there are labels, 10 starts) and the labels: 1 for
-        the same partition, about 0 for unrelated ones. ``nmi``: their normalised mutual information, 0 to 1.
-        ``purity``: mean share of a cell's nearest neighbours that carry its label. ``silhouette``: mean silhouette of
-        the labels in `z`, −1 to 1.
+    ndarray
+        (n_cells,), in nats, in the precision of the model.
 
     Raises
     ------
     ValueError
-        For NaN in `z`, a different number of labels, missing labels, fewer than two kinds of them, or an `n_neighbors`
-        that is not below the number of cells.
+        For an `n_samples` below 1, a model that has no q(z∣x), or data that do not fit the model.
+
+    References
+    ----------
+    Kingma & Welling 2014, arXiv:1312.6114, section 2.3.
     """
-    z, labels = np.asarray(z, dtype=np.float64), np.asarray(labels)
-    if z.ndim != 2 or len(z) != len(labels):
-        raise ValueError(f"z has shape {z.shape} and there are {len(labels)} labels; give one label to each row.")
-    if not np.isfinite(z).all():
-        raise ValueError(f"z has {np.sum(~np.isfinite(z))} NaN or infinite values.")
-    if pd.isna(labels).any():
-        raise ValueError(f"labels has {pd.isna(labels).sum()} missing values; leave those cells out of z and labels.")
-    kinds = np.unique(labels)
-    if not 2 <= len(kinds) < len(labels):
-        raise ValueError(
-            f"there are {len(kinds)} kinds of label for {len(labels)} cells; give 2 or more, and fewer than cells."
-        )
-    if not 1 <= n_neighbors < len(z):
-        raise ValueError(f"n_neighbors is {n_neighbors}; with {len(z)} cells choose from 1 to {len(z) - 1}.")
-    found = KMeans(len(kinds), n_init=10, random_state=seed).fit_predict(z)
-    neighbours = NearestNeighbors(n_neighbors=n_neighbors).fit(z).kneighbors(return_distance=False)
-    return {
-        "ari": float(adjusted_rand_score(labels, found)),
-        "nmi": float(normalized_mutual_info_score(labels, found)),
-        "purity": float(np.mean(labels[neighbours] == labels[:, None])),
-        "silhouette": float(silhouette_score(z, labels, sample_size=min(len(z), 5000), random_state=seed)),
-    }
+    n_samples = whole("n_samples", n_samples, 1)
+
+    def bound(minibatch: Minibatch):
+        mu, logvar = _posterior(model, minibatch)
+        draws = (model.log_likelihood(minibatch, z) for z, _ in _draws(mu, logvar, n_samples))
+        return sum(draws) / n_samples - kl_standard_normal(mu, logvar)
+
+    return _through(model, bound, data, layer, library_key, batch_key, seed)
 
 
-def _through(model: nn.Module, function, data, layer: str | None) -> np.ndarray:
+def iwae(
+    model: nn.Module, data, n_samples: int, *, seed: int = 0, layer=None, library_key=None, batch_key=None
+) -> np.ndarray:
+    """Estimate the importance-weighted bound of each cell: log p(x) from below, the closer the more samples.
+
+    Parameters
+    ----------
+    model, data, seed, layer, library_key, batch_key
+        As in :func:`elbo`.
+    n_samples
+        K, the draws of z per cell. In expectation, 1 gives the ELBO, and the bound rises with K towards log p(x).
+
+    Returns
+    -------
+    ndarray
+        log (1/K) Σ_k p(x∣z_k) p(z_k) / q(z_k∣x), (n_cells,), in nats, in the precision of the model.
+
+    Raises
+    ------
+    ValueError
+        As in :func:`elbo`.
+
+    References
+    ----------
+    Burda, Grosse & Salakhutdinov 2016, arXiv:1509.00519, section 3 and theorem 1.
+    """
+    n_samples = whole("n_samples", n_samples, 1)
+
+    def bound(minibatch: Minibatch):
+        mu, logvar = _posterior(model, minibatch)
+        total = torch.full_like(mu[:, 0], -math.inf)
+        for z, log_q in _draws(mu, logvar, n_samples):  # one at a time: memory does not grow with K
+            log_weight = model.log_likelihood(minibatch, z) + log_gaussian(z, 0.0 * mu).sum(dim=1) - log_q
+            total = torch.logaddexp(total, log_weight)
+        return total - math.log(n_samples)
+
+    return _through(model, bound, data, layer, library_key, batch_key, seed)
+
+
+def active_units(model: nn.Module, data, layer: str | None = None, threshold: float = 0.01) -> pd.DataFrame:
+    """Measure what each latent dimension is used for.
+
+    Parameters
+    ----------
+    model, data, layer
+        As in :func:`embed`, for a model whose ``encode`` returns a mean and a log variance.
+    threshold
+        Variance above which a dimension counts as active.
+
+    Returns
+    -------
+    DataFrame
+        A row per latent dimension: ``variance``, that of q's mean over the cells; ``kl``, its share of
+        KL(q ‖ N(0, I)), averaged over the cells, in nats; ``active``, whether the variance is above `threshold`.
+
+    Raises
+    ------
+    ValueError
+        For a model that has no q(z∣x), or data that do not fit the model.
+
+    References
+    ----------
+    Burda, Grosse & Salakhutdinov 2016, arXiv:1509.00519 (active units).
+    """
+    q = _through(model, lambda minibatch: torch.stack(_posterior(model, minibatch), dim=1), data, layer)
+    mu, logvar = torch.as_tensor(q, dtype=torch.float64).unbind(dim=1)
+    variance = mu.var(dim=0, correction=0).numpy()
+    kl = kl_standard_normal(mu[..., None], logvar[..., None]).mean(dim=0).numpy()
+    return pd.DataFrame({"variance": variance, "kl": kl, "active": variance > threshold})
+
+
+def _code(model: nn.Module, minibatch: Minibatch) -> torch.Tensor:
+    z = model.encode(minibatch.x)
+    return z[0] if isinstance(z, tuple) else z
+
+
+def _posterior(model: nn.Module, minibatch: Minibatch) -> tuple[torch.Tensor, torch.Tensor]:
+    q = model.encode(minibatch.x)
+    if not isinstance(q, tuple):
+        raise ValueError(f"{type(model).__name__} has codes and no q(z∣x); give a variational model.")
+    return q
+
+
+def _draws(mu: torch.Tensor, logvar: torch.Tensor, n_samples: int):
+    """Yield z drawn from q, and log q(z∣x) by way of ε: right even where σ_z underflows."""
+    for _ in range(n_samples):
+        eps = torch.randn_like(mu)
+        log_q = log_gaussian(eps, 0.0 * mu) - 0.5 * logvar
+        yield mu + torch.exp(0.5 * logvar) * eps, log_q.sum(dim=1)
+
+
+def _through(model: nn.Module, function, data, layer=None, library_key=None, batch_key=None, seed=0) -> np.ndarray:
     weight = next(model.parameters())
-    cells = Cells(data, layer, device=weight.device, dtype=weight.dtype)
+    cells = Cells(data, layer, library_key, batch_key, weight.device, weight.dtype)
     cells.check_for(model)
     was_training = model.training
     model.eval()
     values, start = None, 0
-    with torch.inference_mode():
-        for minibatch in cells.chunks():
-            part = function(minibatch.x).float().cpu()
-            if values is None:  # one array, filled: small results kept between large minibatches fragment memory
-                values = np.empty((len(cells), part.shape[1]), dtype=np.float32)
-            values[start : start + len(part)] = part.numpy()
-            start += len(part)
-    model.train(was_training)
+    try:
+        with torch.inference_mode(), local_seed(seed, weight.device):
+            for minibatch in cells.chunks():
+                part = function(minibatch).cpu().numpy()
+                if values is None:  # one array, filled: small results kept between minibatches fragment memory
+                    values = np.empty((len(cells), *part.shape[1:]), dtype=part.dtype)
+                values[start : start + len(part)] = part
+                start += len(part)
+    finally:
+        model.train(was_training)
     return values

@@ -1,6 +1,7 @@
 """Training: one loop for every model of the book.
 
-`fit` knows a model by ``model.loss(minibatch)`` alone. The plain loop that it stands for is written out in chapter 1.
+`fit` knows a model by ``model.loss(minibatch, kl_weight)`` alone. The plain loop that it stands for is written out in
+chapter 1.
 """
 
 import os
@@ -31,7 +32,8 @@ class History:
     records
         One dict per finished epoch: ``train_loss``, ``train_reconstruction``, ``train_kl`` and, with validation cells,
         the same with ``validation_``. Training values are averages over the epoch's minibatches, while weights
-        change and dropout is on; validation values are computed after the epoch, in ``eval`` mode.
+        change and dropout is on; validation values are computed after the epoch, in ``eval`` mode. ``kl_weight`` is the
+        weight of the KL in that epoch's ``train_loss``; ``validation_loss`` has the final one in every epoch.
     validation_cells
         Indices of the cells held out.
     stopped
@@ -56,6 +58,8 @@ def fit(
     batch_size: int = 128,
     lr: float = 1e-3,
     schedule: str = "constant",
+    kl_weight: float = 1.0,
+    kl_warmup: int = 0,
     validation: float = 0.1,
     layer: str | None = None,
     library_key: str | None = None,
@@ -69,8 +73,8 @@ def fit(
     Parameters
     ----------
     model
-        A module with ``loss(minibatch) -> Loss``. It ends on `device`, in ``eval`` mode. Minibatches come in the
-        precision of its weights: after ``model.double()`` results are the same to many digits on any processor.
+        A module with ``loss(minibatch, kl_weight) -> Loss``. It ends on `device`, in ``eval`` mode. Minibatches come
+        in the precision of its weights: after ``model.double()`` results are the same to many digits on any processor.
     data
         AnnData, or a tensor, array or scipy sparse matrix (n_cells, n_genes). Sparse data are
         never made dense as a whole.
@@ -82,6 +86,10 @@ def fit(
         Adam's learning rate.
     schedule
         ``"constant"``, or ``"cosine"``: from `lr` down to 0 over the epochs.
+    kl_weight, kl_warmup
+        Weight of the KL in the loss, and the number of epochs over which it rises to that from 0, in equal steps: the
+        first epoch has weight 0, epoch ``kl_warmup + 1`` the full one. A longer training than `kl_warmup` is needed to
+        get there. The validation loss is computed at `kl_weight` throughout, so that epochs compare.
     validation
         Fraction of cells held out to measure the loss on; 0 holds out none.
     layer, library_key, batch_key
@@ -106,7 +114,8 @@ def fit(
         or settings out of range.
     """
     n_epochs, batch_size = whole("n_epochs", n_epochs, 1), whole("batch_size", batch_size, 1)
-    _check_settings(lr, schedule, validation)
+    kl_warmup = whole("kl_warmup", kl_warmup, 0)
+    _check_settings(lr, schedule, kl_weight, validation)
     device = pick_device(device)
     cells = Cells(data, layer, library_key, batch_key, device, next(model.parameters()).dtype)
     if len(cells) < 2:
@@ -126,11 +135,13 @@ def fit(
     bar = tqdm(range(n_epochs), desc="fit", unit="epoch", disable=not progress or _quiet())
     with local_seed(seed, device), bar:
         try:
-            for _ in bar:
+            for epoch in bar:
                 shuffled = train[torch.randperm(len(train), generator=generator)]
-                record = _averages("train", _train_epoch(model, optimizer, cells, shuffled.split(batch_size)))
+                weight = kl_weight * min(1.0, epoch / kl_warmup) if kl_warmup else kl_weight
+                record = _averages("train", _train_epoch(model, optimizer, cells, shuffled.split(batch_size), weight))
                 if len(held_out):
-                    record |= _averages("validation", evaluate(model, cells, held_out))
+                    record |= _averages("validation", evaluate(model, cells, held_out, kl_weight))
+                record["kl_weight"] = weight
                 if not np.isfinite(list(record.values())).all():
                     history.stopped = "diverged"
                     break
@@ -151,11 +162,11 @@ def fit(
     return history
 
 
-def evaluate(model: nn.Module, cells: Cells, index: torch.Tensor) -> torch.Tensor:
+def evaluate(model: nn.Module, cells: Cells, index: torch.Tensor, kl_weight: float = 1.0) -> torch.Tensor:
     """Return the mean loss, reconstruction and KL (3,) of the cells `index`, in ``eval`` mode, without gradients."""
     model.eval()
     with torch.inference_mode():
-        return _mean_terms((model.loss(cells.minibatch(part)), len(part)) for part in index.split(1024))
+        return _mean_terms((model.loss(cells.minibatch(part), kl_weight), len(part)) for part in index.split(1024))
 
 
 def _quiet() -> bool:
@@ -163,13 +174,13 @@ def _quiet() -> bool:
     return os.environ.get("TQDM_DISABLE", "0") not in ("", "0")
 
 
-def _train_epoch(model, optimizer, cells: Cells, batches) -> torch.Tensor:
+def _train_epoch(model, optimizer, cells: Cells, batches, kl_weight: float) -> torch.Tensor:
     model.train()
 
     def steps():
         for index in batches:
             optimizer.zero_grad(set_to_none=True)
-            loss = model.loss(cells.minibatch(index))
+            loss = model.loss(cells.minibatch(index), kl_weight)
             loss.loss.backward()
             optimizer.step()
             yield loss, len(index)
@@ -191,10 +202,12 @@ def _averages(prefix: str, terms: torch.Tensor) -> dict[str, float]:
     return dict(zip(names, terms.tolist(), strict=True))
 
 
-def _check_settings(lr: float, schedule: str, validation: float) -> None:
+def _check_settings(lr: float, schedule: str, kl_weight: float, validation: float) -> None:
     if not (isinstance(lr, Real) and np.isfinite(lr) and lr > 0):
         raise ValueError(f"lr is {lr!r}; a learning rate is a finite number above 0 (1e-3 is usual for Adam).")
     if schedule not in ("constant", "cosine"):
         raise ValueError(f'schedule is {schedule!r}; choose "constant" or "cosine".')
+    if not (isinstance(kl_weight, Real) and 0 <= kl_weight < float("inf")):
+        raise ValueError(f"kl_weight is {kl_weight!r}; the weight of the KL is a finite number ≥ 0 (1 for the ELBO).")
     if not 0 <= validation < 1:
         raise ValueError(f"validation is {validation}; it is the fraction of cells held out, 0 ≤ validation < 1.")

@@ -1,15 +1,21 @@
-"""Embedding, reconstructing, and scores whose values are known."""
+"""Embedding, reconstructing, and bounds on the log-likelihood, against a model in which it is known."""
+
+import itertools
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy import sparse
+from scipy.special import logsumexp
 from torch import nn
+from torch.distributions import Normal, kl_divergence
 
 from course_lib import latent
 from course_lib.minibatches import CHUNK
-from course_lib.models import GeneExprAE, LinearAE, P1B1GeneExpressionAE
+from course_lib.models import PPCA, GeneExprAE, GeneExprVAE, LinearAE, Minibatch, P1B1GeneExpressionAE
+from course_lib.models.base import local_seed
 
 X = np.random.default_rng(0).normal(size=(30, 6)).astype(np.float32)
 
@@ -106,105 +112,159 @@ class TestReconstruct:
         np.testing.assert_allclose(latent.reconstruct(model, X), X, rtol=1e-6)
 
 
-class TestVarianceExplained:
-    def test_a_perfect_copy_is_one_and_the_gene_means_are_zero(self):
-        assert latent.variance_explained(X, X) == 1
-        assert latent.variance_explained(X, np.tile(X.mean(0), (30, 1))) == pytest.approx(0, abs=1e-6)
-
-    def test_worse_than_the_means_is_negative(self):
-        assert latent.variance_explained(X, X.mean(0) + 2 * (X.mean(0) - X)) == pytest.approx(-8, rel=1e-5)
-
-    @pytest.mark.parametrize("rank", [1, 3])
-    def test_of_a_principal_component_reconstruction_it_is_the_components_share(self, rank):
-        from sklearn.decomposition import PCA
-
-        pca = PCA(rank).fit(X)
-        x_hat = pca.inverse_transform(pca.transform(X))
-        assert latent.variance_explained(X, x_hat) == pytest.approx(pca.explained_variance_ratio_.sum(), rel=1e-4)
-
-    def test_a_gene_counts_by_its_variance(self):
-        x = np.c_[10 * X[:, 0], X[:, 1]]
-        lost = x.copy()
-        lost[:, 1] = x[:, 1].mean()
-        shares = x.var(0) / x.var(0).sum()
-        assert latent.variance_explained(x, lost) == pytest.approx(shares[0], rel=1e-5)
-
-    def test_sparse_values_are_taken_as_they_are(self):
-        assert latent.variance_explained(sparse.csr_matrix(X), X) == 1
-
-    @pytest.mark.parametrize(
-        ("x_hat", "words"), [(X[:, :3], r"\(30, 6\) and x_hat \(30, 3\)"), (np.where(X > 1, np.nan, X), "NaN")]
-    )
-    def test_other_shapes_and_nan_are_refused(self, x_hat, words):
-        with pytest.raises(ValueError, match=words):
-            latent.variance_explained(X, x_hat)
+def linear(sigma=0.6, seed=0) -> PPCA:
+    """A model whose log p(x) is known; its code is turned, so that the best independent q is not the posterior."""
+    rng = np.random.default_rng(seed)
+    return PPCA(rng.normal(size=(6, 3)), np.zeros(6), sigma)
 
 
-class TestClusteringScores:
-    def blobs(self, distance=50.0, n=40):
-        rng = np.random.default_rng(0)
-        labels = np.repeat(["a", "b", "c"], n)
-        centres = distance * np.array([[0, 0], [1, 0], [0, 1]])
-        return np.repeat(centres, n, 0) + rng.normal(size=(3 * n, 2)), labels
+def exact(model: PPCA) -> tuple[np.ndarray, np.ndarray]:
+    """log p(x) and ELBO of each cell, in closed form."""
+    x = torch.tensor(X, dtype=torch.float64)
+    loss = model.loss(Minibatch(x, None, None))
+    return model.log_prob(x).detach().numpy(), -(loss.reconstruction + loss.kl).detach().numpy()
 
-    def test_separate_clusters_score_one(self):
-        scores = latent.clustering_scores(*self.blobs())
-        assert set(scores) == {"ari", "nmi", "purity", "silhouette"}
-        assert scores["ari"] == scores["nmi"] == scores["purity"] == 1.0
-        assert 0.9 < scores["silhouette"] < 1
-        assert all(type(value) is float for value in scores.values())
 
-    def test_names_and_order_of_labels_do_not_matter(self):
-        z, labels = self.blobs(distance=2.0)
-        renamed = np.select([labels == "a", labels == "b"], [7, 3], 5)
-        order = np.random.default_rng(1).permutation(len(z))
-        first, second = latent.clustering_scores(z, labels), latent.clustering_scores(z[order], renamed[order])
-        assert first["purity"] == pytest.approx(second["purity"])
-        assert first["silhouette"] == pytest.approx(second["silhouette"])
+class TestElbo:
+    def test_it_is_the_exact_one_within_the_error_of_the_draws(self):
+        runs = np.array([latent.elbo(linear(), X, n_samples=50, seed=seed) for seed in range(40)])
+        error = runs.std(0, ddof=1) / np.sqrt(40)
+        assert runs.shape == (40, 30) and runs.dtype == np.float64
+        assert (abs(runs.mean(0) - exact(linear())[1]) < 4.5 * error).all() and error.max() < 0.2
 
-    def test_unrelated_labels_score_about_zero_and_purity_their_frequency(self):
-        rng = np.random.default_rng(2)
-        scores = latent.clustering_scores(rng.normal(size=(2000, 3)), rng.choice(["a", "b"], 2000, p=[0.5, 0.5]))
-        assert abs(scores["ari"]) < 0.01 and scores["nmi"] < 0.01 and abs(scores["silhouette"]) < 0.01
-        assert scores["purity"] == pytest.approx(0.5, abs=0.03)
+    def test_it_is_minus_the_models_loss_on_the_same_draw(self):
+        model = GeneExprVAE(6, 2, (5,)).double()
+        with local_seed(7):
+            loss = model.loss(Minibatch(torch.tensor(X).double(), None, None))
+        found = latent.elbo(model, X, n_samples=1, seed=7)
+        np.testing.assert_allclose(found, -(loss.reconstruction + loss.kl).detach())
 
-    def test_purity_and_silhouette_of_four_cells_on_a_line_by_hand(self):
-        # cells at 0, 1, 3, 7 with labels a, a, b, b: nearest neighbours 1, 0, 1, 3 -> labels a, a, a, b
-        scores = latent.clustering_scores([[0.0], [1.0], [3.0], [7.0]], list("aabb"), n_neighbors=1)
-        assert scores["purity"] == 0.75
-        # silhouettes (b − a) / max(a, b): (5 − 1)/5, (4 − 1)/4, (2.5 − 4)/4, (6.5 − 4)/6.5
-        assert scores["silhouette"] == pytest.approx(np.mean([0.8, 0.75, -0.375, 2.5 / 6.5]))
+    def test_more_draws_have_less_noise_around_the_same_value(self):
+        few, many = (np.array([latent.elbo(linear(), X, n_samples=n, seed=s) for s in range(30)]) for n in (1, 16))
+        ratio = (few.var(0, ddof=1) / many.var(0, ddof=1)).mean()
+        assert 10 < ratio < 26  # 16, and the noise of 30 variances
 
-    def test_splitting_one_cluster_in_two_costs_ari_by_the_closed_form(self):
-        # k-means finds the two far groups of 20; the labels cut across one of them: 20 a | 10 b + 10 a
-        z = np.r_[np.zeros((20, 1)), np.full((20, 1), 100.0)] + np.random.default_rng(0).normal(size=(40, 1)) / 100
-        labels = np.array(["a"] * 20 + ["b"] * 10 + ["a"] * 10)
-        pairs = {n: n * (n - 1) / 2 for n in (10, 20, 30, 40)}
-        index, rows, columns = pairs[20] + 2 * pairs[10], pairs[30] + pairs[10], 2 * pairs[20]
-        expected = rows * columns / pairs[40]
-        ari = (index - expected) / ((rows + columns) / 2 - expected)
-        assert latent.clustering_scores(z, labels)["ari"] == pytest.approx(ari)
 
-    def test_the_same_seed_gives_the_same_scores_above_5_000_cells(self):
-        rng = np.random.default_rng(3)
-        z, labels = rng.normal(size=(5200, 2)), rng.choice(list("ab"), 5200)
-        assert latent.clustering_scores(z, labels, seed=1) == latent.clustering_scores(z, labels, seed=1)
+class TestIwae:
+    def test_it_rises_from_the_elbo_to_the_log_likelihood(self):
+        """Means over 30 cells and 40 seeds: each step is larger than 4 of its standard errors, and none too large."""
+        log_p, elbo = (values.mean() for values in exact(linear(sigma=1.0)))
+        means, errors = [], []
+        for k in (1, 8, 64):
+            runs = np.array([latent.iwae(linear(sigma=1.0), X, k, seed=seed).mean() for seed in range(40)])
+            means.append(runs.mean()), errors.append(runs.std(ddof=1) / np.sqrt(40))
+        assert abs(means[0] - elbo) < 4 * errors[0]
+        for (low, high), (a, b) in zip(itertools.pairwise(means), itertools.pairwise(errors), strict=True):
+            assert high - low > 4 * np.hypot(a, b)
+        assert means[-1] < log_p + 4 * errors[-1] and log_p - means[-1] < 0.2 * (log_p - elbo)
 
-    @pytest.mark.parametrize(
-        ("z", "labels", "n_neighbors", "words"),
-        [
-            (X, ["a"] * 15 + ["b"] * 14, 3, "29 labels.*one label to each row"),
-            (X[:, 0], ["a", "b"] * 15, 3, r"shape \(30,\)"),
-            (X, ["a"] * 30, 3, "1 kinds of label"),
-            (X, np.arange(30), 3, "30 kinds of label for 30 cells"),
-            (X, ["a", None] * 15, 3, "15 missing values"),
-            (X, [1.0, np.nan] * 15, 3, "15 missing values"),
-            (np.where(X > 1, np.nan, X), ["a", "b"] * 15, 3, "NaN or infinite"),
-            (X, ["a", "b"] * 15, 30, "n_neighbors is 30.*from 1 to 29"),
-            (X, ["a", "b"] * 15, 0, "n_neighbors is 0"),
-            (X[:1], ["a"], 1, "1 kinds of label for 1 cells"),
-        ],
-    )
-    def test_what_cannot_be_scored_is_named(self, z, labels, n_neighbors, words):
-        with pytest.raises(ValueError, match=words):
-            latent.clustering_scores(z, labels, n_neighbors=n_neighbors)
+    def test_without_its_logarithm_it_is_the_likelihood_on_average(self):
+        """(1/K) Σ p(x, z)/q(z|x) is unbiased: over 200 seeds its ratio to p(x) is 1 within 4 standard errors."""
+        model = linear(sigma=1.5)
+        log_p = exact(model)[0]
+        ratios = np.array([np.exp(latent.iwae(model, X, 8, seed=seed) - log_p).mean() for seed in range(200)])
+        error = ratios.std(ddof=1) / np.sqrt(200)
+        assert error < 0.02 and abs(ratios.mean() - 1) < 4 * error
+
+    def test_it_is_the_textbook_formula_on_the_same_draws(self):
+        """log-mean-exp of log p(x, z) − log q(z|x), all by torch.distributions and scipy."""
+        model, x = GeneExprVAE(6, 2, (5,), sigma=0.8).double(), torch.tensor(X).double()
+        with torch.no_grad(), local_seed(5):
+            mu, logvar = model.encode(x)
+            q = Normal(mu, torch.exp(logvar / 2))
+            weights = []
+            for _ in range(7):
+                z = q.rsample()
+                joint = Normal(model.decode(z), 0.8).log_prob(x).sum(1) + Normal(0.0, 1.0).log_prob(z).sum(1)
+                weights.append((joint - q.log_prob(z).sum(1)).numpy())
+        expected = logsumexp(weights, axis=0) - np.log(7)
+        np.testing.assert_allclose(latent.iwae(model, X, 7, seed=5), expected)
+
+    def test_where_q_is_the_posterior_one_sample_is_exact(self):
+        model = PPCA.fit(X, 3)
+        np.testing.assert_allclose(latent.iwae(model, X, 1), exact(model)[0], atol=1e-10)
+
+    def test_weights_far_below_the_smallest_number_do_not_become_zero(self):
+        found = latent.iwae(linear(sigma=0.01), 100 * X, 5)
+        assert np.isfinite(found).all() and found.max() < -1000
+
+
+class TestBounds:
+    @pytest.mark.parametrize("bound", [latent.elbo, lambda *a, **k: latent.iwae(*a, n_samples=3, **k)])
+    def test_the_seed_decides_and_mode_and_torchs_generator_are_given_back(self, bound):
+        model, before = GeneExprVAE(6, 2, (5,)).train(), torch.get_rng_state()
+        first, again, other = (bound(model, X, seed=seed) for seed in (1, 1, 2))
+        np.testing.assert_array_equal(first, again)
+        assert (first != other).all() and first.dtype == np.float32 and first.shape == (30,)
+        assert model.training and torch.equal(before, torch.get_rng_state())
+        assert all(part.grad is None for part in model.parameters())
+
+    @pytest.mark.parametrize("bound", [latent.elbo, lambda *a, **k: latent.iwae(*a, n_samples=3, **k)])
+    def test_each_cell_of_each_chunk_gets_its_own_library_and_batch(self, bound):
+        n = CHUNK + 5
+        obs = pd.DataFrame({"n": np.arange(n) + 1.0, "plate": np.where(np.arange(n) < 3, "a", "b")}, index=range(n))
+        obs.index = obs.index.astype(str)
+        adata = ad.AnnData(np.zeros((n, 2), np.float32), obs=obs, layers={"one": np.ones((n, 2), np.float32)})
+        found = bound(LibraryAndBatch(), adata, layer="one", library_key="n", batch_key="plate")
+        np.testing.assert_allclose(found, np.arange(n) + 1.0 + 1e5 * (np.arange(n) >= 3) + 1e6, rtol=1e-9, atol=1e-6)
+
+    @pytest.mark.parametrize("n_samples", [0, 1.5, None])
+    def test_a_number_of_samples_that_is_no_whole_number_is_refused(self, n_samples):
+        for bound in (latent.elbo, latent.iwae):
+            with pytest.raises(ValueError, match="n_samples is"):
+                bound(linear(), X, n_samples=n_samples)
+
+    def test_a_model_without_a_posterior_is_refused_and_keeps_its_mode(self):
+        model = GeneExprAE(6, 2, (5,)).train()
+        for function in (latent.elbo, lambda *a: latent.iwae(*a, 2), latent.active_units):
+            with pytest.raises(ValueError, match="GeneExprAE has codes and no q"):
+                function(model, X)
+        assert model.training
+
+
+class LibraryAndBatch(nn.Module):
+    """q is the prior, and log p(x|z) is made of what the minibatch holds beside z."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1, dtype=torch.float64))
+
+    def encode(self, x):
+        return torch.zeros_like(x), torch.zeros_like(x)
+
+    def log_likelihood(self, minibatch, z):
+        return minibatch.library[:, 0] + 1e5 * minibatch.batch_index + 1e6 * minibatch.x[:, 0] + 0 * z[:, 0]
+
+
+class TestActiveUnits:
+    def test_variance_and_kl_of_a_given_posterior(self):
+        table = latent.active_units(Given(), X)
+        np.testing.assert_allclose(table["variance"], [X[:, 0].var(), (0.05 * X[:, 1]).var(), 0], rtol=1e-5, atol=1e-12)
+        mu = np.c_[X[:, 0], 0.05 * X[:, 1], 0 * X[:, 0]]
+        q = Normal(torch.tensor(mu), torch.tensor([0.5, 1.0, 1.0]).expand(30, 3))
+        np.testing.assert_allclose(table["kl"], kl_divergence(q, Normal(0.0, 1.0)).mean(0), rtol=1e-5, atol=1e-12)
+        assert table["active"].tolist() == [True, False, False]
+
+    def test_the_threshold_can_be_moved(self):
+        variance = (0.05 * X[:, 1]).var()
+        assert latent.active_units(Given(), X, threshold=0.9 * variance)["active"].tolist() == [True, True, False]
+
+    def test_kl_adds_up_to_the_models(self):
+        model = GeneExprVAE(6, 4, (5,)).double()
+        total = model.loss(Minibatch(torch.tensor(X).double(), None, None)).kl.mean().item()
+        assert latent.active_units(model, X)["kl"].sum() == pytest.approx(total)
+
+
+class Given(MeanAndVariance):
+    """Three dimensions: one that follows a gene, one that hardly does, one that is the prior."""
+
+    def encode(self, x):
+        mu = torch.stack([x[:, 0], 0.05 * x[:, 1], 0 * x[:, 0]], dim=1) * self.weight
+        return mu, torch.log(torch.tensor([0.25, 1.0, 1.0])).expand_as(mu)
+
+
+def test_a_variational_model_is_reconstructed_from_the_mean_of_q_without_noise():
+    model = GeneExprVAE(6, 2, (5,))
+    expected = model.decode(model.encode(torch.tensor(X))[0]).detach()
+    for _ in range(2):
+        np.testing.assert_allclose(latent.reconstruct(model, X), expected, rtol=1e-5, atol=1e-6)

@@ -24,6 +24,7 @@ ORDER = [
     "models",
     "minibatches",
     "training",
+    "scores",
     "latent",
     "channels",
     "dictionaries",
@@ -227,6 +228,7 @@ def test_the_search_for_what_raises_follows_calls():
     for key in (
         ("training", "fit"),  # through a private function, a class and a function of another module
         ("latent", "embed"),  # through _through and Cells
+        ("latent", "iwae"),  # through a function inside it
         ("preprocess", "log_normalize"),  # through _scaled and another module
         ("models/autoencoder", "LinearAE.__init__"),
         ("minibatches", "pick_device"),
@@ -305,8 +307,15 @@ class TestGlobalRandomState:
     def test_by_making_models(self):
         from course_lib import models
 
-        for make in (models.GeneExprAE, models.P1B1GeneExpressionAE, models.LinearAE, models.SparseAE):
+        for make in (
+            models.GeneExprAE,
+            models.P1B1GeneExpressionAE,
+            models.LinearAE,
+            models.SparseAE,
+            models.LinearVAE,
+        ):
             make(9, 2, seed=3)
+        models.GeneExprVAE(9, 2, seed=3).sample(3, seed=3)
         models.DeepAutoencoder((9, 4, 2), seed=3)
         models.unroll([models.RBM(9, 4, seed=3), models.RBM(4, 2, "gaussian", seed=3)])
 
@@ -318,3 +327,6 @@ class TestGlobalRandomState:
         training.fit(model, adata, n_epochs=1, progress=False, device="cpu")
         latent.reconstruct(model, adata)
         latent.clustering_scores(latent.embed(model, adata), adata.obs["cluster"])
+        model = models.GeneExprVAE(9, 2, (8,))
+        training.fit(model, adata, n_epochs=1, progress=False, device="cpu")
+        latent.elbo(model, adata), latent.iwae(model, adata, 2), latent.active_units(model, adata)

@@ -243,12 +243,16 @@ class TestHistory:
     def test_table_has_one_row_per_epoch_counted_from_one(self):
         history = quick(ae(), X, n_epochs=4)
         table = history.table()
-        assert list(table.columns) == COLUMNS and list(table.index) == [1, 2, 3, 4] and table.index.name == "epoch"
+        assert (
+            list(table.columns) == [*COLUMNS, "kl_weight"]
+            and list(table.index) == [1, 2, 3, 4]
+            and table.index.name == "epoch"
+        )
         assert np.isfinite(table.to_numpy()).all() and history.stopped is None
 
     def test_without_held_out_cells_there_are_no_validation_columns(self):
         history = quick(ae(), X, validation=0)
-        assert list(history.table().columns) == COLUMNS[:3] and history.validation_cells.shape == (0,)
+        assert list(history.table().columns) == [*COLUMNS[:3], "kl_weight"] and history.validation_cells.shape == (0,)
 
     @pytest.mark.parametrize(
         ("output", "unit"), [("real", "squared error"), ("composition", "nats"), ("probability", "nats")]
@@ -291,6 +295,50 @@ class TestSchedule:
         rates = self.rates(monkeypatch, n_epochs=20, schedule="cosine")
         assert rates[0] == 0.01 and rates[10] == pytest.approx(0.005)
         assert 0 < rates[-1] < 0.01 * 0.01 and all(a > b for a, b in itertools.pairwise(rates))
+
+
+class TestWeightOfTheKL:
+    class OneNat(Spy):
+        """KL 1 and reconstruction 0 for each cell, so that the loss is the weight."""
+
+        def loss(self, minibatch, kl_weight=1.0):
+            self.shown[self.training].append(kl_weight)
+            zero = 0 * self.weight * minibatch.x[:, 0]
+            return mean_loss(zero, zero + 1, kl_weight)
+
+    @pytest.mark.parametrize(
+        ("settings", "expected"),
+        [
+            ({}, [1, 1, 1, 1, 1, 1]),
+            ({"kl_weight": 0.5}, [0.5] * 6),
+            ({"kl_weight": 0}, [0] * 6),
+            ({"kl_warmup": 4}, [0, 0.25, 0.5, 0.75, 1, 1]),
+            ({"kl_warmup": 1}, [0, 1, 1, 1, 1, 1]),
+            ({"kl_warmup": 12, "kl_weight": 2}, [0, 1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6]),  # never gets there
+        ],
+    )
+    def test_it_rises_in_equal_steps_and_each_epoch_trains_with_what_is_recorded(self, settings, expected):
+        model = self.OneNat()
+        table = quick(model, numbered(), n_epochs=6, **settings).table()
+        np.testing.assert_allclose(table["kl_weight"], expected)
+        np.testing.assert_allclose(table["train_loss"], expected, rtol=1e-6)
+        np.testing.assert_allclose(model.shown[True], np.repeat(expected, 3))
+
+    def test_validation_is_at_the_final_weight_from_the_first_epoch_on(self):
+        model = self.OneNat()
+        table = quick(model, numbered(), n_epochs=3, kl_warmup=5, kl_weight=0.5).table()
+        assert table["validation_loss"].tolist() == model.shown[False] == [0.5] * 3
+        assert table["validation_kl"].tolist() == [1.0] * 3
+
+    @pytest.mark.parametrize("kl_weight", [-0.1, float("nan"), float("inf"), None, "1"])
+    def test_a_weight_that_is_no_number_from_zero_up_is_refused(self, kl_weight):
+        with pytest.raises(ValueError, match="kl_weight is"):
+            quick(ae(), X, kl_weight=kl_weight)
+
+    @pytest.mark.parametrize("kl_warmup", [-1, 1.5, None])
+    def test_a_warm_up_that_is_no_whole_number_of_epochs_is_refused(self, kl_warmup):
+        with pytest.raises(ValueError, match=f"kl_warmup is {kl_warmup}; it is a whole number, at least 0"):
+            quick(ae(), X, kl_warmup=kl_warmup)
 
 
 class TestStopping:

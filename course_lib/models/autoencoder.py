@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from course_lib import likelihoods
-from course_lib.arguments import is_whole
-from course_lib.models.base import Loss, Minibatch, local_seed, mean_loss, multilayer
+from course_lib.models.base import Loss, Minibatch, checked_sizes, local_seed, mean_loss, multilayer
 
 LOSS_UNITS = {
     "real": "squared error per cell",
@@ -128,7 +127,7 @@ class GeneExprAE(Autoencoder):
         output: str = "real",
         seed: int = 0,
     ):
-        sizes = _checked_sizes(n_genes, *n_hidden, n_latent)
+        sizes = checked_sizes(n_genes, *n_hidden, n_latent)
         with local_seed(seed):
             super().__init__(multilayer(sizes), multilayer(sizes[::-1]), output)
 
@@ -163,7 +162,7 @@ class P1B1GeneExpressionAE(Autoencoder):
     ):
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout is {dropout}; it is a probability with 0 ≤ dropout < 1.")
-        sizes = _checked_sizes(n_genes, *n_hidden, n_latent)
+        sizes = checked_sizes(n_genes, *n_hidden, n_latent)
         with local_seed(seed):
             super().__init__(multilayer(sizes, dropout), multilayer(sizes[::-1], dropout), "real")
 
@@ -183,12 +182,6 @@ class LinearAE(Autoencoder):
     """
 
     def __init__(self, n_genes: int, n_latent: int = 2, seed: int = 0):
-        sizes = _checked_sizes(n_genes, n_latent)
+        sizes = checked_sizes(n_genes, n_latent)
         with local_seed(seed):
             super().__init__(multilayer(sizes), multilayer(sizes[::-1]), "real")
-
-
-def _checked_sizes(*sizes: int) -> list[int]:
-    if not all(is_whole(size, least=1) for size in sizes):
-        raise ValueError(f"layer sizes are {sizes}; each is a whole number, at least 1.")
-    return [int(size) for size in sizes]

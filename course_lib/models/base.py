@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from course_lib.arguments import is_whole
+
 
 class Minibatch(NamedTuple):
     """Some cells, as a model sees them.
@@ -49,6 +51,13 @@ class Loss(NamedTuple):
 def mean_loss(reconstruction: Tensor, kl: Tensor, kl_weight: float = 1.0) -> Loss:
     """Join per-cell terms, each (batch,), into a :class:`Loss`: the only place where an average over cells is taken."""
     return Loss((reconstruction + kl_weight * kl).mean(), reconstruction, kl)
+
+
+def checked_sizes(*sizes: int) -> list[int]:
+    """Return the widths of layers as ints, or raise a ValueError where one is no whole number of at least 1."""
+    if not all(is_whole(size, least=1) for size in sizes):
+        raise ValueError(f"layer sizes are {sizes}; each is a whole number, at least 1.")
+    return [int(size) for size in sizes]
 
 
 def multilayer(sizes: list[int], dropout: float = 0.0) -> nn.Sequential:
