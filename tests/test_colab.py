@@ -256,7 +256,7 @@ class TestRules:
 
     def test_the_repository_has_what_the_library_needs_and_its_tag(self, repository):
         files = subprocess.check_output(["git", "ls-files", "course_lib"], cwd=repository, text=True).split()
-        ours = {path for path in (ROOT / "course_lib").rglob("*") if path.suffix in (".py", ".npz")}
+        ours = {path for path in (ROOT / "course_lib").rglob("*") if path.is_file() and "__pycache__" not in path.parts}
         assert set(files) == {path.relative_to(ROOT).as_posix() for path in ours}
         tags = subprocess.check_output(["git", "tag"], cwd=repository, text=True).split()
         assert tags == [f"v{course_lib.__version__}"]
