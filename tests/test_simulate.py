@@ -351,7 +351,7 @@ class TestSplatter:
 
 
 class TestTrajectory:
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def path(self):
         return simulate.trajectory(400, 60, mean_count=8.0, fold=5.0, width=0.2, theta=3.0, library_sd=0.4, seed=2)
 

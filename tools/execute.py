@@ -91,7 +91,8 @@ def fingerprint(path: Path) -> str:
     The repository's address is left out: where the library is installed, the set-up cell does not use it.
     """
     digest = hashlib.sha256(SET_UP.sub("", path.read_text("utf-8")).encode())
-    library = (file for file in (ROOT / "course_lib").rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+    kinds = (".py", ".js", ".npz", ".pt")
+    library = (file for file in (ROOT / "course_lib").rglob("*") if file.is_file() and file.suffix in kinds)
     for file in [ROOT / "requirements.lock", *sorted(library)]:
         digest.update(file.read_bytes())
     return digest.hexdigest()
