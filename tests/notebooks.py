@@ -7,6 +7,7 @@ notebook that keeps the rule gives an empty list. `test_chapters.py` holds every
 
 import ast
 import functools
+import itertools
 import re
 import statistics
 from pathlib import Path
@@ -127,6 +128,13 @@ def out_of_order(what: str, c: str, numbers: list[str]) -> list[str]:
     if numbers == expected:
         return []
     return [f"{what} are numbered {', '.join(numbers)}; expected {', '.join(expected)}."]
+
+
+def central_source(name: str) -> str:
+    """Return the central cells of a chapter, by its file name, that only define: one that also trains is left out."""
+    cells = [cell.source for cell in tagged(read(ROOT / "chapters" / name), "central")]
+    only_defines = [all(isinstance(n, ast.ClassDef | ast.FunctionDef) for n in ast.parse(s).body) for s in cells]
+    return "\n\n".join(itertools.compress(cells, only_defines))
 
 
 def check_call(cell) -> ast.Call | None:
