@@ -1,4 +1,4 @@
-"""Figures: arrays in, an optional ``ax``, axes out. Each function draws one picture and labels it."""
+"""The book's look, and the figures that every chapter uses."""
 
 import matplotlib.pyplot as plt
 import numpy as np

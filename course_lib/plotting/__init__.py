@@ -1,0 +1,29 @@
+"""Figures: arrays in, an optional ``ax``, axes out. Each function draws one picture and labels it."""
+
+from course_lib.plotting.base import (
+    MARKERS,
+    PAIR,
+    SINGLE,
+    count_matrix,
+    curve,
+    deviations,
+    embedding,
+    images,
+    loss_curves,
+    pair,
+    set_style,
+)
+
+__all__ = [
+    "MARKERS",
+    "PAIR",
+    "SINGLE",
+    "count_matrix",
+    "curve",
+    "deviations",
+    "embedding",
+    "images",
+    "loss_curves",
+    "pair",
+    "set_style",
+]
