@@ -8,6 +8,8 @@
 import json
 import posixpath
 import re
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -32,10 +34,10 @@ def slug(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
-def link(section: str, chapters: Path, start: str) -> str:
+def link(section: str, read: Callable[[str], dict[str, str]], start: str) -> str:
     """Return a Markdown link from a page in the folder `start` to the section of a cell, ``CHAPTER#CELL-ID``."""
     chapter, _, cell = section.partition("#")
-    heading = headings(chapters / f"{chapter}.ipynb")[cell]
+    heading = read(chapter)[cell]
     return f"[{heading}]({posixpath.relpath(f'chapters/{chapter}.ipynb', start)}#{slug(heading)})"
 
 
@@ -52,13 +54,14 @@ def in_words(tests: list[str]) -> str:
 
 def entries(coverage: dict, chapters: Path, start: str) -> list[str]:
     """Return the lines of a Markdown list, one entry for each item of the lecture."""
+    read = cache(lambda chapter: headings(chapters / f"{chapter}.ipynb"))  # each chapter once
     lines = []
     for row in coverage["rows"]:
         item = f"- **{row['id']}**: {row['shows']}."
         if "to_come" in row:
             lines.append(f"{item} *To come: {coverage['planned'][row['to_come']]}.*")
         else:
-            links = dict.fromkeys(link(section, chapters, start) for section in row["sections"])
+            links = dict.fromkeys(link(section, read, start) for section in row["sections"])
             lines += [item, f"  - Sections: {'; '.join(links)}", f"  - Tests: {in_words(row['tests'])}"]
     return lines
 

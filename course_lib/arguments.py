@@ -1,5 +1,6 @@
-"""Checks of settings that several modules share. Each error says what came and what to give."""
+"""Settings that several modules read or check. Each error says what came and what to give."""
 
+import os
 from numbers import Real
 
 import numpy as np
@@ -27,3 +28,14 @@ def require_positive(name: str, value: float) -> None:
     """Raise a ValueError unless `value` is a finite number above 0."""
     if not (np.isfinite(value) and value > 0):
         raise ValueError(f"{name} is {value}; it must be a finite number above 0.")
+
+
+def require_not_negative(name: str, value: float) -> None:
+    """Raise a ValueError unless `value` is a finite number, 0 or above."""
+    if not (np.isfinite(value) and value >= 0):
+        raise ValueError(f"{name} is {value}; it must be a finite number, 0 or above.")
+
+
+def switched_on(variable: str) -> bool:
+    """Whether an environment variable is set, and neither empty nor 0."""
+    return os.environ.get(variable, "0") not in ("", "0")

@@ -4,7 +4,6 @@
 chapter 1.
 """
 
-import os
 import warnings
 from dataclasses import dataclass, field
 from numbers import Real
@@ -15,7 +14,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from course_lib.arguments import whole
+from course_lib.arguments import switched_on, whole
 from course_lib.minibatches import Cells, pick_device
 from course_lib.models.base import local_seed
 from course_lib.preprocess import held_out_size
@@ -132,7 +131,8 @@ def fit(
     model.to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)  # fused: the same steps, a third faster
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_epochs) if schedule == "cosine" else None
-    bar = tqdm(range(n_epochs), desc="fit", unit="epoch", disable=not progress or _quiet())
+    quiet = not progress or switched_on("TQDM_DISABLE")  # asked here: tqdm's notebook bar does not look
+    bar = tqdm(range(n_epochs), desc="fit", unit="epoch", disable=quiet)
     with local_seed(seed, device), bar:
         try:
             for epoch in bar:
@@ -167,11 +167,6 @@ def evaluate(model: nn.Module, cells: Cells, index: torch.Tensor, kl_weight: flo
     model.eval()
     with torch.inference_mode():
         return _mean_terms((model.loss(cells.minibatch(part), kl_weight), len(part)) for part in index.split(1024))
-
-
-def _quiet() -> bool:
-    """Whether TQDM_DISABLE is set: tqdm's notebook bar does not look, and a bar would stay in saved outputs."""
-    return os.environ.get("TQDM_DISABLE", "0") not in ("", "0")
 
 
 def _train_epoch(model, optimizer, cells: Cells, batches, kl_weight: float) -> torch.Tensor:

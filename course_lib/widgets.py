@@ -8,7 +8,6 @@ and no network, and where scripts do not run, its start frame is a plain picture
 import base64
 import io
 import json
-import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
@@ -22,6 +21,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from course_lib import controls
+from course_lib.arguments import switched_on
 
 FRAME_BYTES, DPI = 12_000, (100, 90, 80, 72, 66, 60)
 """The most that a frame may take, and the resolutions tried in turn; below the last, tick labels cannot be read."""
@@ -132,7 +132,7 @@ class Flipbook:
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
         bundle = {"text/plain": repr(self), "text/html": self._html()}
-        if getattr(get_ipython(), "kernel", None) and os.environ.get("COURSE_LIB_STATIC", "0") in ("", "0"):
+        if getattr(get_ipython(), "kernel", None) and not switched_on("COURSE_LIB_STATIC"):
             view = {"version_major": 2, "version_minor": 0, "model_id": self._widget().model_id}
             bundle["application/vnd.jupyter.widget-view+json"] = view
         return bundle

@@ -12,6 +12,7 @@ os.environ.setdefault("COURSE_LIB_STATIC", "1")
 import numpy as np
 import pytest
 
+from tests.pages import PAGE
 from tests.sites import ROOT, build
 
 CHROMIUM = next(
@@ -41,6 +42,14 @@ def browser():
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET.split())
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def url(html, tmp_path_factory) -> str:
+    """The address of a bare page that shows `html`, which a file of tests has as a fixture of its own."""
+    path = tmp_path_factory.mktemp("page") / "index.html"
+    path.write_text(PAGE.replace("BODY", html), encoding="utf-8")
+    return path.as_uri()
 
 
 @pytest.fixture

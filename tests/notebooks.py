@@ -17,8 +17,10 @@ import nbformat
 from nbformat.validator import iter_validate
 from pybtex.database import parse_file
 
+from tools.chapters import find
+
 ROOT = Path(__file__).parent.parent
-CHAPTERS = sorted(path for path in (ROOT / "chapters").rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
+CHAPTERS = find(ROOT)
 REFERENCE = ROOT / "chapters" / "01_autoencoder.ipynb"
 NOT_EXECUTED: frozenset[str] = frozenset()
 """File names of chapters that cannot be run in full here. They show no output, and rules about outputs pass them by."""

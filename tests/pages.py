@@ -21,6 +21,7 @@ PUT = """html => {
 
 
 def point(slider, share: float) -> tuple[float, float]:
-    """A place on the slider's track, from 0 (left end) to 1."""
+    """A place on the slider's track, in view, from 0 (left end) to 1."""
+    slider.scroll_into_view_if_needed()
     box = slider.bounding_box()
     return box["x"] + 8 + share * (box["width"] - 16), box["y"] + box["height"] / 2

@@ -47,13 +47,6 @@ def html() -> str:
     return zinb()._repr_html_() + gaussian()._repr_html_()
 
 
-@pytest.fixture(scope="module")
-def url(html, tmp_path_factory) -> str:
-    path = tmp_path_factory.mktemp("page") / "index.html"
-    path.write_text(PAGE.replace("BODY", html), encoding="utf-8")
-    return path.as_uri()
-
-
 @pytest.fixture
 def open_page(open_page, url):
     """The page of this file, opened with given settings."""

@@ -31,7 +31,6 @@ def book(tmp_path, monkeypatch):
     (tmp_path / "requirements.lock").write_text("one==1\n")
     nbformat.write(notebook("1 + 1"), tmp_path / "chapters" / "09_tiny.ipynb")
     monkeypatch.setattr(execute, "ROOT", tmp_path)
-    monkeypatch.setattr(execute, "CHAPTERS", tmp_path / "chapters")
     monkeypatch.setattr(execute, "STATE", tmp_path / "_build" / "executed.json")
     return tmp_path
 

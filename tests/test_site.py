@@ -12,6 +12,7 @@ from bs4 import BeautifulSoup
 
 from _ext import delivery
 from tests.sites import ROOT, build, small_book
+from tools.chapters import find
 
 
 @pytest.fixture(scope="module", params=["served", "offline"])
@@ -29,7 +30,7 @@ def pages(site) -> dict[Path, BeautifulSoup]:
 
 
 def test_every_page_of_the_contents_is_built(site):
-    for source in [*ROOT.glob("chapters/*.ipynb"), *ROOT.glob("chapters/**/*.md")]:
+    for source in [*find(ROOT), *ROOT.glob("chapters/**/*.md")]:
         assert (site / source.relative_to(ROOT)).with_suffix(".html").exists(), f"{source.name} is missing in _toc.yml"
 
 
@@ -105,7 +106,7 @@ def test_a_chapters_download_is_the_committed_notebook(site, pages):
             committed = ROOT / source.relative_to(site.resolve() / "_sources")
             assert source.read_bytes() == committed.read_bytes(), path.name
             notebooks += source.suffix == ".ipynb"
-    assert notebooks == len([*ROOT.glob("chapters/**/*.ipynb")])
+    assert notebooks == len(find(ROOT))
 
 
 def test_the_search_knows_words_of_chapter_1(site):

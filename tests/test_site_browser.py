@@ -14,10 +14,13 @@ import pytest
 from fontTools.ttLib import TTFont
 
 from course_lib import closed_form
+from tests.pages import point
 from tests.sites import ROOT, build, serve, small_book
+from tools.chapters import find
 
-SOURCES = sorted(path.relative_to(ROOT) for path in ROOT.glob("chapters/**/*") if path.suffix in (".ipynb", ".md"))
-PAGES = [path.with_suffix(".html").as_posix() for path in SOURCES if "ipynb_checkpoints" not in str(path)]
+PAGES = [
+    path.relative_to(ROOT).with_suffix(".html").as_posix() for path in [*find(ROOT), *ROOT.glob("chapters/**/*.md")]
+]
 CHAPTER = "chapters/01_autoencoder.html"
 WORD = "bottleneck"  # a word of chapter 1
 SEARCH = "search.html?q=autoencoder"  # a word of titles too, which the search marks
@@ -195,13 +198,6 @@ def test_mathematics_is_set_and_told_to_screen_readers(visitor, home, built_site
         assert page.trouble == []
 
 
-def place(slider, share: float) -> tuple[float, float]:
-    """A place on the slider's track, from 0 (left end) to 1."""
-    slider.scroll_into_view_if_needed()
-    box = slider.bounding_box()
-    return box["x"] + 8 + share * (box["width"] - 16), box["y"] + box["height"] / 2
-
-
 def all_differ(before: dict, after: dict) -> bool:
     return all(before[part] and after[part] and before[part] != after[part] for part in ("picture", "alt", "value"))
 
@@ -220,11 +216,11 @@ def move_sliders(page) -> int:
         assert all_differ(states["Home"], states["End"]), states["Home"]["value"]
         assert states["Home"]["value"] != states["ArrowRight"]["value"]
         assert states["End"]["value"] != states["ArrowLeft"]["value"]
-        page.mouse.click(*place(slider, 0))
+        page.mouse.click(*point(slider, 0))
         assert slider.input_value() == states["Home"]["position"], "a click at the left end"
-        page.mouse.move(*place(slider, 0))
+        page.mouse.move(*point(slider, 0))
         page.mouse.down()
-        page.mouse.move(*place(slider, 1), steps=3)
+        page.mouse.move(*point(slider, 1), steps=3)
         page.mouse.up()
         assert all_differ(states["Home"], slider.evaluate(SLIDER_STATE)), "dragged to the right end"
     return len(sliders)

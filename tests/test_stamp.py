@@ -15,6 +15,7 @@ from bs4 import BeautifulSoup
 
 from tests.sites import build, small_book
 from tools import execute, stamp
+from tools.chapters import find
 
 ROOT = Path(__file__).parent.parent
 FILES = ("_config.yml", "README.md", "CITATION.cff", "pyproject.toml", "Makefile", "chapters", "tools")
@@ -41,14 +42,10 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def chapters(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("chapters/**/*.ipynb") if ".ipynb_checkpoints" not in path.parts)
-
-
 def found(folder: Path) -> dict[str, list[str]]:
     """Return the addresses in each place, read as the programs that use them read them."""
     places = {}
-    for path in chapters(folder):
+    for path in find(folder):
         [cell] = [c for c in nbformat.read(path, as_version=4).cells if "setup" in c.metadata.get("tags", [])]
         places[path.name] = re.findall(r'^REPOSITORY = "(.*)"$', cell.source, flags=re.M)
     settings = yaml.safe_load((folder / "_config.yml").read_text("utf-8"))
@@ -62,7 +59,7 @@ def found(folder: Path) -> dict[str, list[str]]:
     for _, branch, path in opened:
         assert branch == settings["repository"]["branch"] and (folder / path).exists(), path
     if opened:
-        assert {path for _, _, path in opened} == {p.relative_to(folder).as_posix() for p in chapters(folder)}
+        assert {path for _, _, path in opened} == {p.relative_to(folder).as_posix() for p in find(folder)}
     return places
 
 
@@ -80,7 +77,7 @@ class TestAgreement:
 
     def test_stamping_this_tree_with_its_own_address_would_change_nothing(self):
         texts = stamp.stamped(ROOT)
-        assert {path.name for path in texts} >= {"README.md", *(path.name for path in chapters(ROOT))}
+        assert {path.name for path in texts} >= {"README.md", *(path.name for path in find(ROOT))}
         assert [path.name for path, text in texts.items() if path.read_bytes().decode() != text] == []
 
     @pytest.mark.parametrize("url", [ADDRESS, ""])
@@ -104,7 +101,7 @@ class TestStamping:
         assert stamp.main(["--url", ADDRESS]) == 0
         after = contents(book)
         changed = {name for name in after if after[name] != before[name]}
-        notebooks = {path.relative_to(book).as_posix() for path in chapters(book)}
+        notebooks = {path.relative_to(book).as_posix() for path in find(book)}
         assert set(before) == set(after) and changed == set(capsys.readouterr().out.split())
         assert changed == notebooks | {"_config.yml", "README.md", "CITATION.cff", "pyproject.toml"}
         for name in notebooks:
@@ -126,7 +123,7 @@ class TestStamping:
 
     def test_without_an_address_the_one_there_is_written_to_what_is_new(self, book):
         assert stamp.main(["--url", ADDRESS]) == 0
-        [chapter, *_] = chapters(book)
+        [chapter, *_] = find(book)
         new = chapter.read_bytes().replace(ADDRESS.encode(), b"")
         (book / "chapters" / "99_new.ipynb").write_bytes(new)
         assert stamp.main([]) == 0
@@ -161,7 +158,7 @@ class TestStamping:
 
     @pytest.mark.parametrize("name", ["README.md", "CITATION.cff", "pyproject.toml", "_config.yml", "chapter"])
     def test_a_file_without_a_place_for_it_is_named_and_nothing_is_written(self, book, capsys, name):
-        path = chapters(book)[0] if name == "chapter" else book / name
+        path = find(book)[0] if name == "chapter" else book / name
         path.write_text("nothing: here\n")
         before = contents(book)
         assert stamp.main(["--url", ADDRESS]) == 1
@@ -181,7 +178,7 @@ class TestStamping:
 
 def test_a_stamped_chapter_counts_as_run(book, monkeypatch):
     """Its outputs do not depend on the address, so that `make execute` leaves it as it is."""
-    [chapter, *_] = chapters(book)
+    [chapter, *_] = find(book)
     monkeypatch.setattr(execute, "ROOT", copied(["requirements.lock", "course_lib"], book))
     before = execute.fingerprint(chapter)
     assert stamp.main(["--url", ADDRESS]) == 0

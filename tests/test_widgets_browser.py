@@ -28,15 +28,8 @@ def books() -> dict:
 
 
 @pytest.fixture(scope="module")
-def snippets(books) -> str:
+def html(books) -> str:
     return "\n".join(book._repr_mimebundle_()["text/html"] for book in books.values())
-
-
-@pytest.fixture(scope="module")
-def url(snippets, tmp_path_factory) -> str:
-    path = tmp_path_factory.mktemp("page") / "index.html"
-    path.write_text(PAGE.replace("BODY", snippets), encoding="utf-8")
-    return path.as_uri()
 
 
 @pytest.fixture
@@ -174,15 +167,15 @@ class TestPage:
             for part in ("input", "label", "output"):
                 assert not figure.locator(part).is_visible()
 
-    def test_put_in_later_as_jupyter_does_it_works_the_same_and_twice(self, open_page, books, snippets, tmp_path):
+    def test_put_in_later_as_jupyter_does_it_works_the_same_and_twice(self, open_page, books, html, tmp_path):
         """Jupyter sets innerHTML, then makes each script anew; an output can be shown a second time beside itself."""
         (tmp_path / "empty.html").write_text(PAGE.replace("BODY", ""), encoding="utf-8")
         page = open_page((tmp_path / "empty.html").as_uri())
         before = page.evaluate("Object.keys(window)")
-        page.evaluate(PUT, snippets)
+        page.evaluate(PUT, html)
         page.get_by_role("slider").first.press("End")
         assert_at(page, books, one=4, two=1)
-        page.evaluate(PUT, snippets)
+        page.evaluate(PUT, html)
         sliders = page.get_by_role("slider").all()
         assert len(sliders) == 4
         sliders[2].press("ArrowRight")

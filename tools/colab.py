@@ -25,6 +25,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from packaging.requirements import Requirement
 
+from tools.chapters import find
+
 ROOT = Path(__file__).parent.parent
 NOT_COPIED = shutil.ignore_patterns(
     ".git", ".venv", "_build", "build", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis", "shared"
@@ -62,8 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def chapters() -> list[Path]:
     """Return the chapters that can be run; one that cannot is committed without a number at any cell."""
-    found = sorted(path for path in (ROOT / "chapters").rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
-    return [path for path in found if any(cell.get("execution_count") for cell in nbformat.read(path, 4).cells)]
+    return [path for path in find(ROOT) if any(cell.get("execution_count") for cell in nbformat.read(path, 4).cells)]
 
 
 def repository(folder: Path) -> str:

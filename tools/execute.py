@@ -21,10 +21,10 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
+from tools.chapters import find
 from tools.stamp import SET_UP
 
 ROOT = Path(__file__).parent.parent
-CHAPTERS = ROOT / "chapters"
 STATE = ROOT / "_build" / "executed.json"
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     done = json.loads(STATE.read_text()) if STATE.exists() else {}
     failed = False
-    for path in options.chapters or sorted(CHAPTERS.rglob("*.ipynb")):
+    for path in options.chapters or find(ROOT):
         path = path.resolve()
         name = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
         if not options.all and done.get(name) == fingerprint(path):

@@ -10,6 +10,8 @@ import re
 import sys
 from pathlib import Path
 
+from tools.chapters import find
+
 ROOT = Path(__file__).parent.parent
 COLAB = "https://colab.research.google.com"
 ADDRESS = re.compile(r"https://github\.com/[A-Za-z0-9]+(-[A-Za-z0-9]+)*/(?!.*\.git$)[\w.-]*\w[\w.-]*", flags=re.A)
@@ -65,8 +67,7 @@ def stamped(root: Path, url: str | None = None, branch: str | None = None) -> di
         )
     if not re.fullmatch(r"[\w.-]+", branch):
         raise ValueError(f"The branch is a name of letters, digits, dots and hyphens; got {branch!r}.")
-    chapters = sorted((root / "chapters").rglob("*.ipynb"))
-    chapters = [path for path in chapters if ".ipynb_checkpoints" not in path.parts]
+    chapters = find(root)
     texts = {path: replace(SET_UP, rf'"REPOSITORY = \"{url}\"\n"', read(path), path.name) for path in chapters}
     opened = f"{COLAB}/github/{url.removeprefix('https://github.com/')}/blob/{branch}"
     links = {number(path): f"{opened}/{path.relative_to(root).as_posix()}" for path in chapters}

@@ -1,7 +1,7 @@
 """What every model takes and gives: a minibatch in, a loss out."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -60,17 +60,26 @@ def checked_sizes(*sizes: int) -> list[int]:
     return [int(size) for size in sizes]
 
 
-def multilayer(sizes: list[int], dropout: float = 0.0) -> nn.Sequential:
-    """Linear layers with these sizes; ReLU, and dropout if asked for, between them and not after the last.
+def multilayer(
+    sizes: list[int],
+    dropout: float = 0.0,
+    activation: type[nn.Module] = nn.ReLU,
+    start: Callable[[nn.Linear], None] | None = None,
+) -> nn.Sequential:
+    """Linear layers with these sizes; `activation`, and dropout if asked for, between them and not after the last.
 
-    Starting weights are drawn in double precision and then rounded: drawn in single precision they differ in the last
-    digit from one processor to the next, and training makes that grow.
+    Starting weights are PyTorch's own, or those that `start` gives to a layer. They are drawn in double precision and
+    then rounded: drawn in single precision they differ in the last digit from one processor to the next, and training
+    makes that grow.
     """
     layers: list[nn.Module] = []
-    for n_in, n_out in itertools.pairwise(sizes[:-1]):
-        layers += [nn.Linear(n_in, n_out, dtype=torch.float64), nn.ReLU()]
-        layers += [nn.Dropout(dropout)] if dropout else []
-    return nn.Sequential(*layers, nn.Linear(*sizes[-2:], dtype=torch.float64)).float()
+    for n_in, n_out in itertools.pairwise(sizes):
+        if layers:
+            layers += [activation()] + ([nn.Dropout(dropout)] if dropout else [])
+        layers.append(nn.Linear(n_in, n_out, dtype=torch.float64))
+        if start:
+            start(layers[-1])
+    return nn.Sequential(*layers).float()
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Deep autoencoders whose activation and starting weights can be chosen: what made depth hard, and then easy."""
 
-import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.resources import files
 
 import torch
@@ -9,7 +9,7 @@ from torch import nn
 
 from course_lib.arguments import is_whole
 from course_lib.models.autoencoder import Autoencoder
-from course_lib.models.base import local_seed
+from course_lib.models.base import local_seed, multilayer
 
 CURVES_SIZES = (784, 400, 200, 100, 50, 25, 6)
 """The network of Hinton & Salakhutdinov 2006 for the curves."""
@@ -62,8 +62,12 @@ class DeepAutoencoder(Autoencoder):
             raise ValueError(f"activation is {activation!r}; choose one of {', '.join(map(repr, ACTIVATIONS))}.")
         if init not in SPREADS and init != "pytorch":
             raise ValueError(f"init is {init!r}; choose one of {', '.join(map(repr, [*SPREADS, 'pytorch']))}.")
+        settings = {
+            "activation": ACTIVATIONS[activation],
+            "start": partial(_drawn, SPREADS[init]) if init in SPREADS else None,
+        }
         with local_seed(seed):
-            super().__init__(_layers(sizes, activation, init), _layers(sizes[::-1], activation, init), output)
+            super().__init__(multilayer(sizes, **settings), multilayer(sizes[::-1], **settings), output)
 
 
 def trained_on_curves() -> DeepAutoencoder:
@@ -95,12 +99,6 @@ SPREADS = {
 """Standard deviation of the starting weights of a layer from n_in to n_out units."""
 
 
-def _layers(sizes: list[int], activation: str, init: str) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for n_in, n_out in itertools.pairwise(sizes):
-        linear = nn.Linear(n_in, n_out, dtype=torch.float64)  # rounded at the end: see models.base.multilayer
-        if init in SPREADS:
-            nn.init.normal_(linear.weight, std=SPREADS[init](n_in, n_out))
-            nn.init.zeros_(linear.bias)
-        layers += [linear, ACTIVATIONS[activation]()]
-    return nn.Sequential(*layers[:-1]).float()
+def _drawn(spread: Callable[[int, int], float], linear: nn.Linear) -> None:
+    nn.init.normal_(linear.weight, std=spread(linear.in_features, linear.out_features))
+    nn.init.zeros_(linear.bias)

@@ -202,14 +202,10 @@ class LinearVAE(LinearGaussian):
 
     Parameters
     ----------
-    n_genes
-        Number of genes.
-    n_latent
-        Size d of the code.
+    n_genes, n_latent, seed
+        As in :class:`~course_lib.models.vae.GeneExprVAE`.
     sigma
         Standard deviation σ > 0 of every gene around W z + m, held fixed.
-    seed
-        Seed of the starting weights.
 
     Raises
     ------

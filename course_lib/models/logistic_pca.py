@@ -7,7 +7,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_is_fitted
 
-from course_lib.arguments import whole
+from course_lib.arguments import require_not_negative, whole
 
 
 class LogisticPCA(TransformerMixin, BaseEstimator):
@@ -43,8 +43,7 @@ class LogisticPCA(TransformerMixin, BaseEstimator):
             For x that is no table of values in [0, 1], a code wider than images or pixels, or settings out of range.
         """
         x, d = _checked(x), whole("n_components", self.n_components, 1)
-        if not (np.isfinite(self.ridge) and self.ridge >= 0):
-            raise ValueError(f"ridge is {self.ridge}; it must be a finite number, 0 or above.")
+        require_not_negative("ridge", self.ridge)
         if d > min(x.shape):
             raise ValueError(
                 f"n_components is {d}; with {x.shape[0]} images of {x.shape[1]} pixels, {min(x.shape)} at most."

@@ -127,17 +127,11 @@ class GeneExprVAE(VariationalAutoencoder):
 
     Parameters
     ----------
-    n_genes
-        Number of genes: the width of input and output.
-    n_latent
-        Size d of the code.
-    n_hidden
-        Widths of the encoder's hidden layers; the decoder has them in reverse.
+    n_genes, n_latent, n_hidden, seed
+        As in :class:`~course_lib.models.autoencoder.GeneExprAE`.
     sigma
         Standard deviation of every gene around its decoded mean; see :class:`VariationalAutoencoder`. With 1, values
         are best scaled to unit variance per gene before.
-    seed
-        Seed of the starting weights.
 
     Raises
     ------

@@ -4,7 +4,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 
-from course_lib.arguments import require_positive, whole
+from course_lib.arguments import require_not_negative, require_positive, whole
 from course_lib.draws import as_anndata, negative_binomial
 
 
@@ -59,8 +59,7 @@ def three_clusters(
     n_genes = whole("n_genes", n_genes, 3)
     for name, value in (("mean_count", mean_count), ("fold", fold), ("theta", theta)):
         require_positive(name, value)
-    if not (np.isfinite(library_sd) and library_sd >= 0):
-        raise ValueError(f"library_sd is {library_sd}; a standard deviation is a finite number ≥ 0.")
+    require_not_negative("library_sd", library_sd)
     if not 0 <= zero_inflation < 1:
         raise ValueError(f"zero_inflation is {zero_inflation}; it is a probability π with 0 ≤ π < 1.")
     rng = np.random.default_rng(seed)

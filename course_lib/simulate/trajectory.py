@@ -3,7 +3,7 @@
 import anndata as ad
 import numpy as np
 
-from course_lib.arguments import require_positive, whole
+from course_lib.arguments import require_not_negative, require_positive, whole
 from course_lib.draws import as_anndata, negative_binomial
 
 
@@ -50,8 +50,7 @@ def trajectory(
     n_cells, n_genes = whole("n_cells", n_cells, 1), whole("n_genes", n_genes, 1)
     for name, value in {"mean_count": mean_count, "fold": fold, "width": width, "theta": theta}.items():
         require_positive(name, value)
-    if not (np.isfinite(library_sd) and library_sd >= 0):
-        raise ValueError(f"library_sd is {library_sd}; it must be a finite number, at least 0.")
+    require_not_negative("library_sd", library_sd)
     rng = np.random.default_rng(seed)
     time, peak = rng.uniform(size=n_cells), np.linspace(0, 1, n_genes)
     rate = 1 + (fold - 1) * np.exp(-((time[:, None] - peak) ** 2) / (2 * width**2))
