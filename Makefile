@@ -2,6 +2,7 @@
 PYTHON ?= python3
 PIP_ARGS ?=# e.g. --extra-index-url https://download.pytorch.org/whl/cpu, for a CPU-only torch on Linux
 PORT ?= 8000
+PARALLEL ?= -n auto --dist loadscope --no-loadscope-reorder# a process for each core, the long chapters first
 COLAB_IMAGE ?= us-docker.pkg.dev/colab-images/public/cpu-runtime
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
@@ -20,7 +21,7 @@ serve: book ## build, then serve on localhost
 	$(BIN)/python -m http.server $(PORT) --bind localhost --directory _build/html
 
 test: lint ## lint, unit and structure tests, every chapter against its outputs, a strict build
-	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg tests chapters
+	$(BIN)/python -m pytest $(PARALLEL) --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg chapters tests
 
 lint: $(BIN)/installed
 	$(BIN)/ruff check .
