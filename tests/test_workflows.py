@@ -143,6 +143,15 @@ class TestTag:
         assert done.returncode == 0 and done.stdout.startswith("::warning::course_lib has changed since v0.1.0")
 
 
+def test_links_of_those_notebooks_lead_to_the_address_of_the_website(tmp_path):
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "python").write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / ".venv" / "bin" / "python").chmod(0o755)
+    given = {"GITHUB_REPOSITORY_OWNER": "Some-One", "GITHUB_REPOSITORY": "Some-One/the.Book"}
+    done = bash(script("book", "build", "Links between pages"), tmp_path, **given)
+    assert (done.returncode, done.stdout) == (0, "-m tools.links https://some-one.github.io/the.Book\n")
+
+
 def test_the_branch_that_colab_opens_holds_the_stamped_notebooks_alone(clone):
     """Twice, as at two pushes; main stays as it was."""
     before = git(clone, "rev-parse", "origin/main")
