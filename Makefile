@@ -31,7 +31,7 @@ execute: $(BIN)/installed ## run the chapters whose cells, or whose library, cha
 	$(BIN)/python -m tools.execute
 
 colab: $(BIN)/installed ## every chapter in full, alone, with Colab's versions (slow)
-	$(BIN)/python -m pytest -m slow tests/test_colab.py
+	$(BIN)/python -m pytest -m slow tests
 
 colab-image: ## the same in Colab's own image, by Docker (several GB)
 	docker run --rm --volume "$(CURDIR):/book:ro" --workdir /book --entrypoint python3 $(COLAB_IMAGE) -B -m tools.colab
