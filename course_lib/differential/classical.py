@@ -95,9 +95,8 @@ def wilcoxon(
     u, p_value = np.empty(adata.n_vars), np.empty(adata.n_vars)
     for start in range(0, adata.n_vars, CHUNK):
         part = x[:, start : start + CHUNK]
-        part = (part.toarray() if sparse.issparse(part) else np.asarray(part)).astype(
-            np.float64
-        )  # p-values reach 1e-300
+        part = part.toarray() if sparse.issparse(part) else np.asarray(part)
+        part = part.astype(np.float64)  # scipy computes in the type it is given, and p-values fall below 1e-45
         with np.errstate(divide="ignore", invalid="ignore"):
             test = stats.mannwhitneyu(part[ours], part[theirs], axis=0, use_continuity=False, method="asymptotic")
         u[start : start + CHUNK], p_value[start : start + CHUNK] = test
@@ -155,9 +154,7 @@ def pseudobulk(
     a, b = sides
     lfc = a.to_numpy().mean(axis=0) - b.to_numpy().mean(axis=0)
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", RuntimeWarning
-        )  # SciPy on genes without counts: table() says what becomes of them
+        warnings.simplefilter("ignore", RuntimeWarning)  # genes without counts: table() says what becomes of them
         if set(a.index) == set(b.index):
             score, p_value = stats.ttest_rel(a, b.loc[a.index])
         else:
