@@ -203,7 +203,7 @@ def active_units(model: nn.Module, data, layer: str | None = None, threshold: fl
 
 def _code(model: nn.Module, minibatch: Minibatch) -> torch.Tensor:
     z = model.encode(minibatch.x)  # with a latent library, one column more than the code has
-    return z[0][:, : model.n_latent] if isinstance(z, tuple) else z
+    return z[0][:, : getattr(model, "n_latent", None)] if isinstance(z, tuple) else z
 
 
 def _posterior(model: nn.Module, minibatch: Minibatch) -> tuple[torch.Tensor, torch.Tensor]:
