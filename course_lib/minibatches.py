@@ -192,6 +192,13 @@ class Cells:
 
     def _rows(self, index: Tensor) -> Tensor:
         """Make the rows `index` of the CSR matrix dense, without leaving the device."""
+        if self.device.type == "cpu":  # a row at a time is three times faster there than all at once
+            indptr, genes, values = (part.numpy() for part in self._csr)
+            dense = np.zeros((len(index), self.shape[1]), dtype=np.float32)
+            for row, n in zip(dense, index.tolist(), strict=True):
+                entries = slice(indptr[n], indptr[n + 1])
+                row[genes[entries]] = values[entries]
+            return torch.from_numpy(dense)
         indptr, genes, values = self._csr
         start, length = indptr[index], indptr[index + 1] - indptr[index]
         row = torch.repeat_interleave(torch.arange(len(index), device=self.device), length)

@@ -271,9 +271,21 @@ class TestStart:
     def test_every_weight_is_in_one_group_and_log_theta_has_its_own_rate(self):
         model = small(gene_likelihood="zinb")
         rest, theta = model.parameter_groups(3e-4)
-        assert {id(part) for part in [*rest["params"], *theta["params"]]} == {id(part) for part in model.parameters()}
-        assert len(rest["params"]) + 1 == len(list(model.parameters()))
+        in_groups = [id(part) for group in (rest, theta) for part in group["params"]]
+        assert sorted(in_groups) == sorted(id(part) for part in model.parameters())
         assert theta["params"] == [model.log_theta] and (rest["lr"], theta["lr"]) == (3e-4, 1e-2)
+
+    def test_a_gene_with_next_to_no_counts_is_moved_less_than_the_others(self):
+        """Adam's steps do not depend on the size of a gradient, unless its ε is about as large."""
+        x, model = counts(40), small()
+        x[:, 0], x[0, 0] = 0, 1
+        model.initialise([minibatch(x)])
+        optimizer = torch.optim.Adam(model.parameter_groups(1e-3))
+        before = model.decoder[-1].weight.detach().clone()
+        seeded(lambda: model.loss(minibatch(x))).loss.backward()
+        optimizer.step()
+        moved = (model.decoder[-1].weight - before).abs().mean(1)
+        assert moved[0] < 0.8 * moved[1:].min()
 
 
 @pytest.fixture(scope="module")
@@ -303,7 +315,7 @@ class TestTraining:
         quick(model, adata, n_epochs=1, batch_size=60, validation=0, lr=1e-5)  # Adam's first step is its learning rate
         moved = {name: (part - before[name]).abs().max().item() for name, part in model.named_parameters()}
         assert moved.pop("log_theta") == pytest.approx(1e-2, rel=1e-2)
-        assert max(moved.values()) == pytest.approx(1e-5, rel=1e-2)
+        assert max(moved.values()) == pytest.approx(1e-5, rel=0.1)
 
     def test_compiling_is_asked_of_torch_and_changes_nothing_else(self, monkeypatch):
         adata, compiled = annotated(), []
@@ -384,10 +396,10 @@ class TestBatches:
         rng = np.random.default_rng(0)
         adata = simulate.three_clusters(200, 60, theta=5.0, seed=1)
         batch = rng.integers(0, 2, 600)
-        mean = 300 * adata.layers["true_rate"] * rng.lognormal(0, 0.3, (2, 60))[batch]
+        mean = 300 * adata.layers["true_rate"] * rng.lognormal(0, 0.5, (2, 60))[batch]
         adata.X = sparse.csr_matrix(rng.poisson(rng.gamma(5.0, mean / 5.0)).astype(np.float32))
         adata.obs["batch"] = batch
-        settings = {"n_epochs": 50, "kl_warmup": 20, "lr": 3e-3, "schedule": "cosine", "batch_size": 32}
+        settings = {"n_epochs": 50, "kl_warmup": 20, "lr": 1e-2, "schedule": "cosine", "batch_size": 32}
         ignorant, told = SimpleScVI(60, 5, 32), SimpleScVI(60, 5, 32, n_batches=2)
         quick(ignorant, adata, **settings)
         quick(told, adata, batch_key="batch", **settings)

@@ -13,6 +13,9 @@ from course_lib.models.base import Loss, Minibatch, checked_sizes, local_seed, m
 THETA_LR = 1e-2
 """Learning rate of log θ: it may have a long way to go, in steps that Adam makes no longer than its learning rate."""
 
+ADAM_EPS = 1e-2
+"""What Adam adds to the usual size of a gradient before it divides by it."""
+
 
 class SimpleScVI(nn.Module):
     """z ~ N(0, I), then x_g ~ NB(ℓ ρ_g(z, s), θ_g): counts with mean μ_g = ℓ ρ_g and inverse dispersion θ_g.
@@ -196,9 +199,13 @@ class SimpleScVI(nn.Module):
         self.initialised.fill_(True)
 
     def parameter_groups(self, lr: float) -> list[dict]:
-        """Return what an optimiser takes: log θ with its own learning rate, all the rest with `lr`."""
+        """Return what :class:`torch.optim.Adam` takes: log θ with its own learning rate, all the rest with `lr` and ε.
+
+        Adam divides a gradient by its usual size plus ε. At the usual ε of 10⁻⁸ it takes the same steps for a gene of
+        which almost nothing was counted as for any other, and learns noise there. scvi-tools has ε = 0.01 too.
+        """
         others = [part for name, part in self.named_parameters() if name != "log_theta"]
-        return [{"params": others, "lr": lr}, {"params": [self.log_theta], "lr": THETA_LR}]
+        return [{"params": others, "lr": lr, "eps": ADAM_EPS}, {"params": [self.log_theta], "lr": THETA_LR}]
 
     def save(self, path: str | Path) -> None:
         """Write sizes, names and weights to a file that :meth:`load` reads."""
