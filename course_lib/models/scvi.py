@@ -145,8 +145,8 @@ class SimpleScVI(nn.Module):
         """Return log p(x∣z, ℓ, s), (batch,), in nats: summed over genes, one z to a cell."""
         px_rate, theta, zi_logits = self(minibatch, z)
         if zi_logits is None:
-            return likelihoods.log_nb_positive(minibatch.x, px_rate, theta).sum(dim=1)
-        return likelihoods.log_zinb_positive(minibatch.x, px_rate, theta, zi_logits).sum(dim=1)
+            return likelihoods.log_nb_positive(minibatch.x, px_rate, theta, validate=False).sum(dim=1)
+        return likelihoods.log_zinb_positive(minibatch.x, px_rate, theta, zi_logits, validate=False).sum(dim=1)
 
     def loss(self, minibatch: Minibatch, kl_weight: float = 1.0) -> Loss:
         """−log p(x∣z) for one drawn z, and KL(q ‖ N(0, I)), each (batch,), in nats; their mean is −ELBO at weight 1."""
