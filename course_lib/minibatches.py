@@ -190,15 +190,17 @@ class Cells:
             n_bad = int((~torch.isfinite(values)).sum())
             raise ValueError(f"data has {n_bad} NaN or infinite values; find and remove them before training.")
 
-    def _rows(self, index: Tensor) -> Tensor:
-        """Make the rows `index` of the CSR matrix dense, without leaving the device."""
-        if self.device.type == "cpu":  # a row at a time is three times faster there than all at once
-            indptr, genes, values = (part.numpy() for part in self._csr)
-            dense = np.zeros((len(index), self.shape[1]), dtype=np.float32)
-            for row, n in zip(dense, index.tolist(), strict=True):
-                entries = slice(indptr[n], indptr[n + 1])
-                row[genes[entries]] = values[entries]
-            return torch.from_numpy(dense)
+    def _rows_one_by_one(self, index: Tensor) -> Tensor:
+        """Make the rows `index` of the CSR matrix dense; on a CPU three times faster than all at once."""
+        indptr, genes, values = (part.numpy() for part in self._csr)
+        dense = np.zeros((len(index), self.shape[1]), dtype=np.float32)
+        for row, n in zip(dense, index.tolist(), strict=True):
+            entries = slice(indptr[n], indptr[n + 1])
+            row[genes[entries]] = values[entries]
+        return torch.from_numpy(dense)
+
+    def _rows_at_once(self, index: Tensor) -> Tensor:
+        """The same without leaving the device."""
         indptr, genes, values = self._csr
         start, length = indptr[index], indptr[index + 1] - indptr[index]
         row = torch.repeat_interleave(torch.arange(len(index), device=self.device), length)
@@ -224,7 +226,9 @@ class Cells:
         return self._dense if self._dense is not None else self._csr[2]
 
     def _x(self, index: Tensor) -> Tensor:
-        return self._dense[index] if self._dense is not None else self._rows(index)
+        if self._dense is not None:
+            return self._dense[index]
+        return self._rows_one_by_one(index) if self.device.type == "cpu" else self._rows_at_once(index)
 
 
 def _check_gene_names(names: list[str], expected: list[str]) -> None:

@@ -550,7 +550,7 @@ class TestDataThatDoNotFit:
 
     def test_the_checks_do_not_make_a_sparse_matrix_dense(self, monkeypatch):
         cells, dense = Cells(annotated().X), []
-        monkeypatch.setattr(Cells, "_rows", lambda self, index: dense.append(index))
+        monkeypatch.setattr(Cells, "_x", lambda self, index: dense.append(index))
         cells.check_for(SimpleScVI(12))
         assert not dense
 
