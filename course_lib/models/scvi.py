@@ -69,7 +69,7 @@ class SimpleScVI(nn.Module):
 
     References
     ----------
-    Lopez et al. 2018, doi:10.1038/s41592-018-0229-2, Methods, "The scVI probabilistic model".
+    Lopez et al. 2018, doi:10.1038/s41592-018-0229-2, Methods. The lecture has one library, that of the row sum.
     """
 
     loss_unit = "nats per cell"
