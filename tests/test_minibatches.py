@@ -83,8 +83,10 @@ class TestMinibatch:
     @given(index=st.lists(st.integers(0, 39), min_size=1, max_size=50))
     @settings(max_examples=20, deadline=None, derandomize=True)
     def test_sparse_rows_are_the_dense_rows_in_any_order_and_number(self, make, index):
-        minibatch = Cells(make(X)).minibatch(torch.tensor(index))
+        cells = Cells(make(X))
+        minibatch = cells.minibatch(torch.tensor(index))
         np.testing.assert_array_equal(minibatch.x, X[index])
+        np.testing.assert_array_equal(cells._rows_at_once(torch.tensor(index)), X[index])  # what a GPU does
         np.testing.assert_array_equal(minibatch.library, X[index].sum(1, keepdims=True))
 
     @pytest.mark.parametrize(

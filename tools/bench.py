@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from course_lib.minibatches import Cells
 from course_lib.models import GeneExprAE, Minibatch
-from tools import bench_counts
+from tools import bench_counts, bench_scvi
 
 N_CELLS, N_GENES, BATCH, ROUNDS = 5400, 1000, 128, 5
 
@@ -61,3 +61,4 @@ def stepper():
 if __name__ == "__main__":
     main()
     bench_counts.main()
+    bench_scvi.main()

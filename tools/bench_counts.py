@@ -5,23 +5,17 @@ of its own in ``_build/scvi``, in which ``python -m tools.bench_counts`` times e
 """
 
 import importlib.util
-import os
 import statistics
-import subprocess
-import sys
 import time
 import warnings
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from course_lib.likelihoods import log_nb_positive, log_zinb_positive
+from tools import scvi_environment
 
-ROOT = Path(__file__).parent.parent
-ENVIRONMENT = ROOT / "_build" / "scvi"
-PACKAGES = ("torch==2.13.0", "scvi-tools==1.4.2")
 ROUNDS, BATCH, N_GENES = 15, 128, 2000
 
 
@@ -133,17 +127,9 @@ def print_speed() -> None:
 def main() -> None:
     """Print accuracy here and speed in the environment that has scvi-tools, or here where that cannot be had."""
     print_accuracy()
-    python = ENVIRONMENT / "bin" / "python"
-    if not (ENVIRONMENT / "installed").exists():
-        subprocess.run([sys.executable, "-m", "venv", ENVIRONMENT], check=True)
-        command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES]
-        if subprocess.run(command, check=False).returncode:
-            print("scvi-tools could not be installed: speed without it")
-            return print_speed()
-        (ENVIRONMENT / "installed").touch()
-    subprocess.run(
-        [python, "-m", "tools.bench_counts"], check=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
-    )
+    if not scvi_environment.run("tools.bench_counts"):
+        print("scvi-tools could not be installed: speed without it")
+        print_speed()
 
 
 if __name__ == "__main__":
