@@ -28,7 +28,7 @@ def check_counts(adata: ad.AnnData, layer: str | None = None) -> ad.AnnData:
     """
     x = matrix(adata, layer)
     where = _where(layer)
-    _check_whole_counts(x.data if sparse.issparse(x) else np.asarray(x), where)
+    check_whole_counts(x.data if sparse.issparse(x) else np.asarray(x), where)
     for axis, name, names in ((1, "cell", adata.obs_names), (0, "gene", adata.var_names)):
         empty = np.flatnonzero(sum_over(x, axis) == 0)
         if len(empty):
@@ -106,11 +106,8 @@ def sum_over(x, axis: int) -> np.ndarray:
     return np.asarray(x).sum(axis=axis, dtype=np.float64)
 
 
-def _where(layer: str | None) -> str:
-    return "X" if layer is None else f"layers[{layer!r}]"
-
-
-def _check_whole_counts(values: np.ndarray, where: str) -> None:
+def check_whole_counts(values: np.ndarray, where: str) -> None:
+    """Raise a ValueError where `values` are not whole numbers ≥ 0; `where` is what the error calls them."""
     if not np.isfinite(values).all():
         raise ValueError(
             f"{where} has {np.sum(~np.isfinite(values))} NaN or infinite values; counts are whole and ≥ 0."
@@ -127,3 +124,7 @@ def _check_whole_counts(values: np.ndarray, where: str) -> None:
             f"{where} has values that are not whole numbers (such as {fractional[0]:.4g}). {looks}: look for the raw "
             "counts in adata.raw or in adata.layers."
         )
+
+
+def _where(layer: str | None) -> str:
+    return "X" if layer is None else f"layers[{layer!r}]"

@@ -7,6 +7,7 @@ for models that need library sizes or batches.
 
 import math
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 import torch
@@ -18,7 +19,8 @@ from course_lib.minibatches import Cells
 from course_lib.models.base import Minibatch, local_seed
 from course_lib.scores import clustering_scores, variance_explained
 
-__all__ = ["active_units", "clustering_scores", "elbo", "embed", "iwae", "reconstruct", "variance_explained"]
+__all__ = ["active_units", "annotate", "elbo", "embed", "iwae", "reconstruct"]
+__all__ += ["clustering_scores", "variance_explained"]  # from scores
 
 
 def embed(model: nn.Module, data, layer: str | None = None) -> np.ndarray:
@@ -47,18 +49,43 @@ def embed(model: nn.Module, data, layer: str | None = None) -> np.ndarray:
     return _through(model, lambda minibatch: _code(model, minibatch).float(), data, layer)
 
 
-def reconstruct(model: nn.Module, data, layer: str | None = None) -> np.ndarray:
+def reconstruct(model: nn.Module, data, layer: str | None = None, *, library_key=None, batch_key=None) -> np.ndarray:
     """Encode cells and decode their codes again: for a model with a q(z∣x), the mean of q.
 
     Parameters, errors
-        As in :func:`embed`.
+        As in :func:`embed`; `library_key` and `batch_key` as in :func:`elbo`, for a model of counts.
 
     Returns
     -------
     ndarray
-        x̂, (n_cells, n_genes), float32, on the scale of the input.
+        x̂, (n_cells, n_genes), float32, on the scale of the input: for a model of counts μ = ℓ ρ, before extra zeros.
     """
-    return _through(model, lambda minibatch: model.decode(_code(model, minibatch)).float(), data, layer)
+
+    def decoded(minibatch: Minibatch):
+        if hasattr(model, "rate"):
+            return model.rate(minibatch, _posterior(model, minibatch)[0]).float()
+        return model.decode(_code(model, minibatch)).float()
+
+    return _through(model, decoded, data, layer, library_key, batch_key, decodes=True)
+
+
+def annotate(model: nn.Module, adata: ad.AnnData, layer: str | None = None, *, library_key=None, batch_key=None):
+    """Write what a trained model of counts says about cells beside them: codes and mean counts.
+
+    Parameters, errors
+        As in :func:`reconstruct`, for an AnnData. It gains ``obsm["X_scvi"]``, the mean of q(z∣x), (n_cells, n_latent),
+        and ``layers["scvi_rate"]``, μ = ℓ ρ at that z, (n_cells, n_genes), dense; both float32.
+
+    Returns
+    -------
+    AnnData
+        The same object.
+    """
+    if not isinstance(adata, ad.AnnData):
+        raise ValueError(f"adata is {type(adata).__name__}; results are written into an AnnData: ad.AnnData(x).")
+    rate = reconstruct(model, adata, layer, library_key=library_key, batch_key=batch_key)
+    adata.obsm["X_scvi"], adata.layers["scvi_rate"] = embed(model, adata, layer), rate
+    return adata
 
 
 def elbo(
@@ -100,7 +127,7 @@ def elbo(
         draws = (model.log_likelihood(minibatch, z) for z, _ in _draws(mu, logvar, n_samples))
         return sum(draws) / n_samples - kl_standard_normal(mu, logvar)
 
-    return _through(model, bound, data, layer, library_key, batch_key, seed)
+    return _through(model, bound, data, layer, library_key, batch_key, seed, decodes=True)
 
 
 def iwae(
@@ -139,7 +166,7 @@ def iwae(
             total = torch.logaddexp(total, log_weight)
         return total - math.log(n_samples)
 
-    return _through(model, bound, data, layer, library_key, batch_key, seed)
+    return _through(model, bound, data, layer, library_key, batch_key, seed, decodes=True)
 
 
 def active_units(model: nn.Module, data, layer: str | None = None, threshold: float = 0.01) -> pd.DataFrame:
@@ -175,8 +202,8 @@ def active_units(model: nn.Module, data, layer: str | None = None, threshold: fl
 
 
 def _code(model: nn.Module, minibatch: Minibatch) -> torch.Tensor:
-    z = model.encode(minibatch.x)
-    return z[0] if isinstance(z, tuple) else z
+    z = model.encode(minibatch.x)  # with a latent library, one column more than the code has
+    return z[0][:, : model.n_latent] if isinstance(z, tuple) else z
 
 
 def _posterior(model: nn.Module, minibatch: Minibatch) -> tuple[torch.Tensor, torch.Tensor]:
@@ -194,10 +221,12 @@ def _draws(mu: torch.Tensor, logvar: torch.Tensor, n_samples: int):
         yield mu + torch.exp(0.5 * logvar) * eps, log_q.sum(dim=1)
 
 
-def _through(model: nn.Module, function, data, layer=None, library_key=None, batch_key=None, seed=0) -> np.ndarray:
+def _through(model: nn.Module, function, data, layer=None, library_key=None, batch_key=None, seed=0, decodes=False):
     weight = next(model.parameters())
     cells = Cells(data, layer, library_key, batch_key, weight.device, weight.dtype)
     cells.check_for(model)
+    if decodes:
+        cells.match_batches(model)
     was_training = model.training
     model.eval()
     values, start = None, 0

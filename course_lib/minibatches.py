@@ -7,6 +7,7 @@ from scipy import sparse
 from torch import Tensor, nn
 
 from course_lib import preprocess
+from course_lib.counts import check_whole_counts
 from course_lib.models.base import Minibatch
 
 CHUNK = 4096
@@ -70,13 +71,15 @@ class Cells:
     """
 
     def __init__(self, data, layer=None, library_key=None, batch_key=None, device="cpu", dtype=torch.float32):
-        self.device, self.dtype, self.batch_names = torch.device(device), dtype, None
+        self.device, self.dtype = torch.device(device), dtype
+        self.gene_names, self.batch_names, self._library_given = None, None, library_key is not None
         if isinstance(data, ad.AnnData):
+            self.gene_names = [str(name) for name in data.var_names]
             x = preprocess.matrix(data, layer)
             library = preprocess.library_size(data, library_key=library_key)
             codes = np.zeros(data.n_obs, dtype=np.int64)
             if batch_key is not None:
-                batch = preprocess.obs_column(data, batch_key).astype("category")
+                batch = preprocess.obs_column(data, batch_key).astype("category").cat.remove_unused_categories()
                 if batch.isna().any():
                     raise ValueError(f"adata.obs[{batch_key!r}] has missing values; name a batch for each cell.")
                 codes, self.batch_names = batch.cat.codes.to_numpy(np.int64), list(batch.cat.categories)
@@ -107,16 +110,59 @@ class Cells:
             yield self.minibatch(index)
 
     def check_for(self, model: nn.Module) -> None:
-        """Raise a ValueError where these cells do not fit `model`: number of genes, or what its output needs."""
-        expected = getattr(model, "n_genes", self.shape[1])
+        """Raise a ValueError where these cells do not fit `model`: genes, or what its output needs.
+
+        For a model of counts (``takes_counts``), values are whole numbers ≥ 0, no cell is empty, and library sizes that
+        no column gave are the row sums of what the model sees, so that they fit a layer of counts too.
+        """
+        expected, names = getattr(model, "n_genes", self.shape[1]), getattr(model, "gene_names", None)
         if self.shape[1] != expected:
+            way_out = f"or make the model with n_genes={self.shape[1]}" if not names else "adata[:, model.gene_names]"
             raise ValueError(
                 f"data has {self.shape[1]} genes, the model was made for {expected}; use the same genes in the same "
-                f"order, or make the model with n_genes={self.shape[1]}."
+                f"order, {way_out}."
             )
+        if names and self.gene_names:
+            _check_gene_names(self.gene_names, names)
+        if getattr(model, "takes_counts", False):
+            for part in self._values().flatten().split(CHUNK**2):
+                check_whole_counts(part.cpu().numpy(), "data")
+            sums = self._row_sums().reshape(-1, 1)
+            if not sums.all():
+                raise ValueError(
+                    f"data has {int((sums == 0).sum())} cell(s) without a single count; remove them with "
+                    "adata = preprocess.drop_empty(adata)."
+                )
+            self.library = self.library if self._library_given else sums
         if hasattr(model, "check_data"):
             for minibatch in self.chunks():
                 model.check_data(minibatch.x)
+
+    def match_batches(self, model: nn.Module) -> None:
+        """Number the batches as `model` does; raise a ValueError for a batch that it does not know, or none given."""
+        n_batches = getattr(model, "n_batches", None)
+        if n_batches is None:
+            return
+        names, known = [str(name) for name in self.batch_names or ()], getattr(model, "batch_names", None)
+        if n_batches > 1 and not names:
+            raise ValueError(
+                f"the model has n_batches={n_batches} and the data came without; give an AnnData, and as batch_key the "
+                f"column of obs that names each cell's batch{f' ({_listed(known)})' if known else ''}."
+            )
+        if names and known is None and len(names) != n_batches:
+            raise ValueError(
+                f"batch_key names {len(names)} batches ({_listed(names)}), the model was made for {n_batches}; "
+                f"make it with n_batches={len(names)}, or choose another column."
+            )
+        if names and known is not None:
+            unseen = [name for name in names if name not in known]
+            if unseen:
+                raise ValueError(
+                    f"the batch(es) {_listed(unseen)} were not in the training data (they were {_listed(known)}); "
+                    "leave those cells out, or train with them."
+                )
+            codes = torch.tensor([known.index(name) for name in names], device=self.device)
+            self.batch_index = codes[self.batch_index]
 
     def _store(self, x) -> None:
         self._dense = self._csr = None
@@ -159,8 +205,31 @@ class Cells:
         if self._dense is not None:
             return self._dense.sum(1)
         indptr, _, values = self._csr
-        running = torch.cat([values.new_zeros(1, dtype=torch.float64), values.double().cumsum(0)])
-        return running[indptr].diff().float()  # each row's sum, without making a row dense
+        sums = []
+        for first in range(0, len(self), CHUNK):  # no row is made dense, and what is needed beside the matrix is small
+            bounds = indptr[first : first + CHUNK + 1]
+            running = values[bounds[0] : bounds[-1]].double().cumsum(0)
+            sums.append(torch.cat([running.new_zeros(1), running])[bounds - bounds[0]].diff())
+        return torch.cat(sums).float()
+
+    def _values(self) -> Tensor:
+        """What is stored: every entry of a dense matrix, those of a sparse one that are written down."""
+        return self._dense if self._dense is not None else self._csr[2]
 
     def _x(self, index: Tensor) -> Tensor:
         return self._dense[index] if self._dense is not None else self._rows(index)
+
+
+def _check_gene_names(names: list[str], expected: list[str]) -> None:
+    if names == expected:
+        return
+    missing = [name for name in expected if name not in set(names)]
+    what = f"lacks {len(missing)} of the model's genes ({_listed(missing)})" if missing else "has them in another order"
+    raise ValueError(
+        f"data has as many genes as the model was trained on, and {what}; give the same genes in the same order: "
+        "adata = adata[:, model.gene_names]."
+    )
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")

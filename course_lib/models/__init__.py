@@ -6,6 +6,7 @@ from course_lib.models.deep import DeepAutoencoder
 from course_lib.models.linear import PPCA, LinearVAE
 from course_lib.models.logistic_pca import LogisticPCA
 from course_lib.models.rbm import RBM, unroll
+from course_lib.models.scvi import SimpleScVI
 from course_lib.models.sparse import SparseAE
 from course_lib.models.vae import GeneExprVAE, VariationalAutoencoder
 
@@ -22,6 +23,7 @@ __all__ = [
     "Loss",
     "Minibatch",
     "P1B1GeneExpressionAE",
+    "SimpleScVI",
     "SparseAE",
     "VariationalAutoencoder",
     "unroll",
