@@ -35,7 +35,7 @@ def two_cell_test(
     batch_key: str | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Compare two cells as the lecture does: is ∣ρ_a − ρ_b∣ > k (H₁) more often than ≤ k (H₂)?
+    """Compare two cells as the lecture does: count how often ∣ρ_a − ρ_b∣ > k (H₁) against ≤ k (H₂).
 
     From the counts of each whole cell the encoder gives q(z∣x). A z is drawn for either cell and decoded, and each gene
     counts for the hypothesis that these two ρ agree with; and again, `n_samples` times.
@@ -56,7 +56,7 @@ def two_cell_test(
         Pairs of draws.
     layer, batch_key
         As in :func:`course_lib.training.fit`. With several batches ρ is decoded for each that the model knows, and
-        averaged, so that the cells are compared as if measured together.
+        averaged, so that the cells are compared as if they had been measured together.
     seed
         Seed of the draws.
 
@@ -78,7 +78,7 @@ def two_cell_test(
 
     References
     ----------
-    Lopez et al. 2018, doi:10.1038/s41592-018-0229-2, Methods, "Bayesian differential expression" (with ρ_a > ρ_b).
+    Lopez et al. 2018, doi:10.1038/s41592-018-0229-2, Methods (there H₁ is ρ_a > ρ_b).
     """
     require_not_negative("k", k)
     require_positive("ratio", ratio)

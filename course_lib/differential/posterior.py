@@ -36,8 +36,8 @@ def differential_expression(
     their ratios are compared within each batch. No decoded value enters, so that the decoder's own errors do not.
     (2) *How sure*: the model says how counts vary between the cells of a group, by overdispersion (θ_g) and by what z
     explains (different cells of a group decode to different ρ_g); with that, the counts give a standard error.
-    (3) *Given all genes*: :func:`shrink` learns from all estimates how many genes change and by how much, and gives each
-    gene's posterior.
+    (3) *Given all genes*: :func:`shrink` learns from all estimates how many genes change and by how much, and from that
+    gives each gene's posterior.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ N_WIDTHS = 20
 """Widths of the prior's components, beside that of 0."""
 
 NULL_WEIGHT = 10.0
-"""How many genes without an effect the prior is told of beforehand: it errs towards no effect, as in Stephens' paper."""
+"""Genes without an effect that the prior is told of beforehand, as in Stephens' software: it errs towards no effect."""
 
 TINY = 1e-300
 
@@ -96,8 +96,8 @@ def shrink(estimate: np.ndarray, error: np.ndarray, *, tolerance: float = 1e-6, 
 
     References
     ----------
-    Stephens 2017, doi:10.1093/biostatistics/kxw041, sections 2.1 to 2.3. There m is 0; proportions that are
-    renormalised shift all together, so m is estimated here.
+    Stephens 2017, doi:10.1093/biostatistics/kxw041. There m is 0; proportions that are renormalised shift all
+    together, so m is estimated here.
     """
     b, s = np.asarray(estimate, dtype=np.float64), np.asarray(error, dtype=np.float64)
     if b.ndim != 1 or b.shape != s.shape or len(b) == 0:
