@@ -31,7 +31,8 @@ def expected_fdr(prob_de: np.ndarray) -> np.ndarray:
 
     References
     ----------
-    Boyeau et al. 2023, doi:10.1073/pnas.2209124120.
+    Newton, Noueiry, Sarkar & Ahlquist 2004, doi:10.1093/biostatistics/5.2.155; for models of cells, Boyeau et al. 2023,
+    doi:10.1073/pnas.2209124120.
     """
     p = _probabilities(prob_de)
     order = np.argsort(-p, kind="stable")
