@@ -67,7 +67,7 @@ class Shrunk(NamedTuple):
         return self.weights[:, 0] + np.minimum(up, down)
 
 
-def shrink(estimate: np.ndarray, error: np.ndarray, *, tolerance: float = 1e-6, max_steps: int = 2000) -> Shrunk:
+def shrink(estimate: np.ndarray, error: np.ndarray, *, tolerance: float = 1e-5, max_steps: int = 1000) -> Shrunk:
     """Estimate the distribution of effects over genes from noisy estimates, and each gene's posterior under it.
 
     A gene's estimate is its effect plus noise, b_g ~ N(β_g, s_g²), and the effects have the prior
