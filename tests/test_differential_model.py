@@ -430,25 +430,24 @@ class TestDecodedGroups:
     @pytest.mark.parametrize("over", ["pairs", "means"])
     def test_draws_are_those_of_the_model(self, cells, model, over, monkeypatch):
         monkeypatch.setattr(model, "reparameterize", lambda mu, logvar: mu)
-        found = differential.decoded_test(model, cells, *LABELS, over=over, pseudocount=1e-4, seed=2).loc[
-            cells.var_names
-        ]
+        found = differential.decoded_test(model, cells, *LABELS, over=over, delta=0.05, pseudocount=1e-4, seed=2)
+        found = found.loc[cells.var_names]
         with torch.no_grad():
             rho = model.decode(model.encode(torch.tensor(cells.X.toarray()).double())[0])[0].numpy()
         a, b = (rho[(cells.obs["group"] == name).to_numpy()] for name in LABELS[1:])
         if over == "means":
             lfc = np.log2(a.mean(axis=0) + 1e-4) - np.log2(b.mean(axis=0) + 1e-4)
             np.testing.assert_allclose(found["lfc_mean"], lfc, rtol=1e-9)
-            np.testing.assert_allclose(found["prob_de"], np.abs(lfc) > 0.25)
+            np.testing.assert_allclose(found["prob_de"], np.abs(lfc) > 0.05)
         else:
             found, a, b = found[:40], a[:, :40], b[:, :40]
             lfc = (np.log2(a + 1e-4)[:, None] - np.log2(b + 1e-4)).reshape(-1, 40)
             np.testing.assert_allclose(found["lfc_mean"], lfc.mean(axis=0), atol=0.05)
             np.testing.assert_allclose(found["lfc_std"], lfc.std(axis=0), rtol=0.1, atol=1e-3)
-            np.testing.assert_allclose(found["prob_de"], (np.abs(lfc) > 0.25).mean(axis=0), atol=0.05)
+            np.testing.assert_allclose(found["prob_de"], (np.abs(lfc) > 0.05).mean(axis=0), atol=0.05)
 
     def test_calls_are_those_of_the_expected_fdr(self, cells, model):
-        found = differential.decoded_test(model, cells, *LABELS, over="means", n_samples=5, fdr=0.1)
+        found = differential.decoded_test(model, cells, *LABELS, over="means", delta=0.03, n_samples=5, fdr=0.1)
         np.testing.assert_array_equal(found["is_de"], differential.expected_fdr(found["prob_de"]) <= 0.1)
         assert found["is_de"].any() and found["prob_de"].is_monotonic_decreasing
 
