@@ -44,6 +44,7 @@ assets: $(BIN)/installed ## make again the small data files that travel with cou
 
 bench: $(BIN)/installed ## print ratios of speed
 	$(BIN)/python -m tools.bench
+	$(BIN)/python -m tools.bench_de
 
 clean: ## remove what was built, not the environment
 	rm -rf _build

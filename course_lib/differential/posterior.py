@@ -87,6 +87,9 @@ def differential_expression(
     (Firth 1993, doi:10.1093/biomet/80.1.27) and makes groups without a count comparable. Batches are joined by Mantel
     and Haenszel's weights. With a ``"zinb"`` model it is (1 − π) ρ that is compared: the mean that is seen.
 
+    Proportions sum to 1: where some genes rise, all others fall by the same factor, ``attrs["shift"]``. Where that is
+    not small beside δ, as on a panel of marker genes, give libraries counted over all genes (`library_key`).
+
     What is claimed is about the population of cells that each group was sampled from. Cells of one donor say nothing
     about other donors: see :func:`pseudobulk`.
 
@@ -105,8 +108,7 @@ def differential_expression(
     sizes = torch.bincount(stratum, minlength=2 * model.n_batches).reshape(2, -1)
     if not (sizes > 0).all(dim=0).any():
         raise ValueError(
-            f"no batch of {batch_key!r} has cells of both {group!r} and {reference or 'the rest'!r}; "
-            "groups and batches cannot be told apart."
+            f"no batch of {batch_key!r} has cells of both groups; what is batch and what is group is unknown."
         )
     with drawing(model, seed):
         mean, overdispersion = _variation(model, cells, stratum, sizes, n_samples)
@@ -186,6 +188,7 @@ def _totals(cells: Cells, stratum: Tensor, mean: Tensor, kappa: Tensor) -> list[
 
 
 def posterior_table(names, estimate: np.ndarray, error: np.ndarray, delta: float) -> pd.DataFrame:
+    """Shrink estimates of log2 fold changes; return a row per gene, in the order of `names`."""
     posterior = shrink(estimate, error)
     mean, std = posterior.moments()
     outside, inside = posterior.beyond(delta)
