@@ -107,9 +107,7 @@ def differential_expression(
     stratum = cells.batch_index + model.n_batches * (torch.arange(len(cells)) >= len(ours)).to(cells.device)
     sizes = torch.bincount(stratum, minlength=2 * model.n_batches).reshape(2, -1)
     if not (sizes > 0).all(dim=0).any():
-        raise ValueError(
-            f"no batch of {batch_key!r} has cells of both groups; what is batch and what is group is unknown."
-        )
+        raise ValueError(f"no batch of {batch_key!r} has cells of both groups; they cannot be told apart.")
     with drawing(model, seed):
         mean, overdispersion = _variation(model, cells, stratum, sizes, n_samples)
         totals = _totals(cells, stratum, mean, overdispersion)
