@@ -33,7 +33,8 @@ def differential_expression(
     """Estimate each gene's log fold change between two groups of cells, and the probability that it exceeds δ.
 
     Three steps. (1) *How much*: the counts of either group are added up, beside the depth they were drawn from, and
-    their ratios are compared within each batch. No decoded value enters, so that the decoder's own errors do not.
+    their ratios are compared within each batch. Decoded values enter by the weights of cells alone, so that errors
+    of the decoder, which are the same in every draw of z, do not pass for effects.
     (2) *How sure*: the model says how counts vary between the cells of a group, by overdispersion (θ_g) and by what z
     explains (different cells of a group decode to different ρ_g); with that, the counts give a standard error.
     (3) *Given all genes*: :func:`shrink` learns from all estimates how many genes change and by how much, and from that
