@@ -14,6 +14,7 @@ from scipy import sparse, stats
 from sklearn.metrics import average_precision_score
 
 from course_lib import differential, preprocess, training
+from course_lib.differential.posterior import log2_ratio
 from course_lib.draws import change_factors, negative_binomial
 from course_lib.models import SimpleScVI
 
@@ -100,7 +101,10 @@ def without_model(adata, a, b, batch_key) -> pd.DataFrame:
         depth = weight * library[own]
         parts = (weight * x[own], depth, weight * depth, kappa * depth**2)
         sums[:, i // sums.shape[2], i % sums.shape[2]] = [part.sum(axis=0) for part in parts]
-    return differential.posterior.posterior_table(adata.var_names, *differential.posterior.log2_ratio(*sums), DELTA)
+    found = differential.shrink(*log2_ratio(*sums))
+    mean, std = found.moments()
+    columns = {"prob_de": found.beyond(DELTA)[0].clip(0, 1), "prob_changed": found.changed()}
+    return pd.DataFrame(columns | {"lfc_mean": mean, "lfc_std": std}, index=adata.var_names)
 
 
 def tests(model, adata, a, b, batch_key) -> dict[str, pd.DataFrame]:

@@ -113,7 +113,7 @@ def differential_expression(
         mean, overdispersion = _variation(model, cells, stratum, sizes, n_samples)
         totals = _totals(cells, stratum, mean, overdispersion)
     estimate, error = log2_ratio(*(part.reshape(2, model.n_batches, -1) for part in totals))
-    genes = posterior_table(adata.var_names, estimate, error, delta)
+    genes = _table(adata.var_names, estimate, error, delta)
     genes.insert(4, "expected_fdr", expected_fdr(genes["prob_de"]))
     genes.insert(5, "is_de", genes["expected_fdr"] <= fdr)
     genes.attrs["n_cells"] = (len(ours), len(theirs))
@@ -186,8 +186,7 @@ def _totals(cells: Cells, stratum: Tensor, mean: Tensor, kappa: Tensor) -> list[
     return list(sums.cpu().numpy())
 
 
-def posterior_table(names, estimate: np.ndarray, error: np.ndarray, delta: float) -> pd.DataFrame:
-    """Shrink estimates of log2 fold changes; return a row per gene, in the order of `names`."""
+def _table(names, estimate: np.ndarray, error: np.ndarray, delta: float) -> pd.DataFrame:
     posterior = shrink(estimate, error)
     mean, std = posterior.moments()
     outside, inside = posterior.beyond(delta)
