@@ -258,9 +258,13 @@ class TestShrinkage:
         assert np.mean((mean - effect) ** 2) < 0.4 * np.mean(error**2)
 
     def test_both_tails_stay_exact_where_they_are_tiny(self):
-        found = differential.shrink(np.r_[self.estimate, 5.0, -5.0], np.r_[self.error, 0.2, 0.2])
+        sides = np.array([[0.0, 3.0], [0.0, -3.0], [0.0, 0.1]])
+        found = differential.Shrunk(0.0, np.ones(2) / 2, np.array([[0.0, 1.0]] * 3), sides, np.full((3, 2), 0.1))
         outside, inside = found.beyond(0.25)
-        assert (outside[-2:] > 1 - 1e-12).all() and (inside[-2:] > 0).all() and (inside[-2:] < 1e-50).all()
+        np.testing.assert_allclose(np.log(inside[:2]), stats.norm.logcdf(-2.75 / 0.1), rtol=1e-6)
+        assert outside[2] == pytest.approx(stats.norm.cdf(-1.5) + stats.norm.cdf(-3.5)) and outside[0] == pytest.approx(
+            1
+        )
 
     @pytest.mark.parametrize(
         ("estimate", "error", "words"),
@@ -405,6 +409,7 @@ class TestTheLecturesTest:
         data, model = plates
         pair = data.obs_names[:2]
         found = differential.two_cell_test(model, data, *pair, n_samples=20, batch_key="plate")
+        np.testing.assert_allclose(found[["rho_a", "rho_b"]].sum(), 1.0)
         other = data.copy()
         other.obs["plate"] = np.where(data.obs["plate"] == "left", "right", "left")
         pd.testing.assert_frame_equal(
