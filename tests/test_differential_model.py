@@ -354,6 +354,9 @@ class TestTheWhole:
         torch.manual_seed(7)
         one, same, other = (run(model, cells, seed=seed) for seed in (0, 0, 1))
         assert torch.equal(torch.rand(3), expected)
+        assert not model.training
+        run(model.train(), cells)
+        assert model.training and not model.eval().training
         pd.testing.assert_frame_equal(one, same)
         assert (one["lfc_error"] != other.loc[one.index, "lfc_error"]).any()
 
