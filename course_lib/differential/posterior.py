@@ -92,7 +92,8 @@ def differential_expression(
     not small beside δ, as on a panel of marker genes, give libraries counted over all genes (`library_key`).
 
     The model is needed for κ alone. Where both groups have hundreds of cells, κ by moments of their counts serves as
-    well; with 15 cells a side it claims too much, and the model's does not (``make bench``).
+    well. With 15 cells a side of groups that are not uniform it claims too much, and the model's too little rather than
+    too much (``make bench``).
 
     What is claimed is about the population of cells that each group was sampled from. Cells of one donor say nothing
     about other donors: see :func:`pseudobulk`.
