@@ -44,6 +44,7 @@ assets: $(BIN)/installed ## make again the small data files that travel with cou
 
 bench: $(BIN)/installed ## print ratios of speed, and errors of the count likelihoods; installs scvi-tools into _build/scvi
 	$(BIN)/python -m tools.bench
+	$(BIN)/python -m tools.bench_de
 
 clean: ## remove what was built, not the environment
 	rm -rf _build
