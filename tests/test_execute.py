@@ -1,5 +1,6 @@
 """`tools.execute`: it runs what changed, its outputs repeat themselves, and a chapter that fails stays as it was."""
 
+import copy
 import json
 import os
 import subprocess
@@ -203,6 +204,24 @@ class TestClean:
     def test_a_widget_goes_where_html_stands_beside_it_and_only_there(self, cleaned):
         assert set(cleaned.cells[1].outputs[0].data) == {"text/html", "text/plain"}
         assert WIDGET in cleaned.cells[2].outputs[0].data
+
+    def test_what_a_cell_prints_is_one_output_however_it_arrived(self):
+        def printed(name, text):
+            return nbformat.v4.new_output("stream", name=name, text=text)
+
+        picture = nbformat.v4.new_output("display_data", {"text/plain": "picture"})
+        pieces = [
+            printed("stdout", "a\n"),
+            printed("stdout", "b"),
+            picture,
+            printed("stdout", "c"),
+            printed("stderr", "d"),
+        ]
+        joined = execute.joined(copy.deepcopy(pieces))
+        assert joined == [printed("stdout", "a\nb"), picture, *pieces[3:]]
+        dirty = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", outputs=pieces)])
+        execute.clean(dirty)
+        assert dirty.cells[0].outputs == joined
 
     def test_other_outputs_stay(self, cleaned):
         picture, stream = cleaned.cells[3].outputs
