@@ -68,7 +68,7 @@ def _hole(answer: object) -> bool | str:
 def _draws(answer: object) -> bool | str:
     if not callable(answer):
         return "Hand in the function itself, as in answer = draw_codes, without calling it."
-    n, mu = 20_000, np.array([[-3.0, 0.0], [1.0, 5.0], [5.0, 0.0]])
+    n, mu = 20_000, np.array([[-10.0, 0.0], [1.0, 5.0], [12.0, 0.0]])
     logvar = np.log(np.array([[0.25, 1.0], [0.04, 4.0], [1.0, 0.25]]))
     z, again, other = (np.asarray(answer(mu, logvar, n, seed), dtype=float) for seed in (0, 0, 1))
     if z.shape != (n, 2):
@@ -80,7 +80,7 @@ def _draws(answer: object) -> bool | str:
     if np.abs(shares - 1 / 3).max() > 0.03:
         return "Each cell should be chosen with the same probability, anew for every draw."
     widths = np.array([z[nearest == cell].std(axis=0) for cell in range(3)])
-    if close(widths, np.exp(logvar), 0.07):
+    if close(widths, np.exp(logvar), 0.15):
         return "The draws have standard deviation σ_z²; take exp(logvar / 2)."
     if not close(widths, np.exp(0.5 * logvar), 0.07):
         return "Around the mean of the chosen cell the draws have its standard deviations, exp(logvar / 2)."

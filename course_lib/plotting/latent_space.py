@@ -41,12 +41,12 @@ def plane(values: np.ndarray, axis: np.ndarray, ax: Axes | None = None, title: s
 def ellipse(mean, sd, ax: Axes | None = None, radii=(1, 2), **style) -> Axes:
     """Draw a Gaussian with independent dimensions as ellipses at `radii` standard deviations around its mean.
 
+    Other keyword arguments are those of a matplotlib patch, such as ``color`` or ``ls``.
+
     Parameters
     ----------
     mean, sd
         (2,) each, in the units of the axes.
-    style
-        What a matplotlib patch takes, such as ``color`` or ``ls``.
     """
     ax = ax or plt.gca()
     for radius in radii:
