@@ -131,6 +131,20 @@ class TestEveryExercise:
         assert re.fullmatch(r"\d+b?\.\d+", number)
 
 
+HOLE = 0.3158  # exercise 4.4: twice Φ(0.4062) − ½, and the far tails
+
+
+def codes_of(sd=lambda logvar: np.exp(logvar / 2), shared=False):
+    """An answer to exercise 4.5."""
+
+    def draw_codes(mu, logvar, n, seed):
+        rng = np.random.default_rng(seed)
+        cell = rng.integers(len(mu), size=n)
+        return mu[cell] + sd(logvar[cell]) * rng.normal(size=(n, 1 if shared else mu.shape[1]))
+
+    return draw_codes
+
+
 @pytest.mark.parametrize(
     ("number", "answer", "words"),
     [
@@ -164,6 +178,32 @@ class TestEveryExercise:
         ("3.5", lambda z, k: z, "exactly k"),
         ("3.5", lambda z, k: z.topk(k, dim=1).values, "shape of z"),
         ("3.5", lambda z, k: torch.where(z <= z.kthvalue(k, dim=1).values[:, None], z, 0.0), "the largest"),
+        ("4.1", 0.4, "Give two numbers"),
+        ("4.1", (0.5, 0.2), "prior pulls"),
+        ("4.1", (0.2, 0.2), "complete the square"),
+        ("4.1", (0.4, 0.4472), "standard deviation"),
+        ("4.1", (0.4, 5.0), "The mean is right"),
+        ("4.2", 0.37, "Give two numbers"),
+        ("4.2", (0.1353, 1.07), "is the variance"),
+        ("4.2", (-2, 1.07), "exponentiate"),
+        ("4.2", (0.5, 1.07), "exp(logvar / 2)"),
+        ("4.2", (0.368, 2.135), "½"),
+        ("4.2", (0.368, 0.5), "four terms"),
+        ("4.3", 0.91, "Give two numbers"),
+        ("4.3", (1.07, 0.7), "adds the variance"),
+        ("4.3", (0.64, 0.7), "two terms"),
+        ("4.3", (0.91, 0.297), "keeps"),
+        ("4.3", (0.91, 0.5), "divide it by the sum"),
+        ("4.4", 100 * HOLE, "per cent"),
+        ("4.4", 0.0143, "weigh"),
+        ("4.4", 0.9, "On a fine grid"),
+        ("4.5", (1, 2), "Hand in the function"),
+        ("4.5", lambda mu, logvar, n, seed: mu, "a row for each draw"),
+        ("4.5", lambda mu, logvar, n, seed: np.random.default_rng(0).normal(size=(n, 2)), "The same seed"),
+        ("4.5", lambda mu, logvar, n, seed: np.random.default_rng(seed).normal(mu[0], 1, (n, 2)), "same probability"),
+        ("4.5", codes_of(np.exp), "σ_z²"),
+        ("4.5", codes_of(lambda logvar: 0.1 + 0 * logvar), "its standard deviations"),
+        ("4.5", codes_of(shared=True), "noise of its own"),
     ],
 )
 def test_a_likely_mistake_gets_its_own_hint(number, answer, words):

@@ -8,6 +8,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from course_lib import drawings, plotting
+from course_lib.drawings.variational import variational_autoencoder
 from course_lib.training import History
 
 Z = np.random.default_rng(0).normal(size=(30, 2))
@@ -235,7 +236,7 @@ class TestDrawings:
         assert all(at[word] == at[part] for word, part in pairs.items())
         assert list(pairs) == sorted(pairs, key=at.get) and at["rounding, noise"] == at["channel"]
 
-    @pytest.mark.parametrize("draw", [drawings.autoencoder, drawings.channel])
+    @pytest.mark.parametrize("draw", [drawings.autoencoder, drawings.channel, variational_autoencoder])
     def test_everything_drawn_lies_inside_the_axes(self, draw):
         figure, ax = plt.subplots()
         draw(ax)
@@ -245,6 +246,16 @@ class TestDrawings:
             corners = patch.get_path().transformed(patch.get_patch_transform()).vertices
             assert left <= corners[:, 0].min() and corners[:, 0].max() <= right
             assert bottom <= corners[:, 1].min() and corners[:, 1].max() <= top
+
+    def test_the_vae_draws_its_code_and_has_a_prior_and_the_autoencoder_does_not(self):
+        _, axes = plotting.pair()
+        drawings.ae_and_vae(axes)
+        words = [[text.get_text() for text in ax.texts] for ax in axes]
+        only = {r"$\mu$", r"$\log\,\sigma_z^2$", "drawn", r"prior $N(0, I)$"}
+        assert only <= set(words[1]) and not only & set(words[0]) and words[1].count("drawn") == 2
+        at = [{text.get_text(): text.get_position()[0] for text in ax.texts} for ax in axes]
+        assert at[1]["$z$"] == at[1][r"prior $N(0, I)$"] and at[1][r"$\mu$"] < at[1]["$z$"] < at[1][r"$\hat{x}$"]
+        assert [ax.get_title() for ax in axes] == ["autoencoder", "variational autoencoder"]
 
     def test_three_ways_in_fill_three_axes(self):
         _, axes = plotting.pair(3)
@@ -280,3 +291,38 @@ class TestDrawings:
         assert mark.get_xdata()[0] == pytest.approx(best, abs=0.51)
         assert axes[1].get_ylim()[0] == 0
         assert all(ax.get_xlabel() and ax.get_ylabel() and ax.get_title() for ax in axes)
+
+
+class TestLatentSpace:
+    AXIS = np.linspace(-2, 2, 5)
+
+    def test_a_value_lies_where_its_two_latent_numbers_say(self):
+        values = np.zeros((5, 5))
+        values[4, 1] = 1.0  # z₁ = 2, z₂ = −1
+        _, ax = plt.subplots()
+        assert plotting.plane(values, self.AXIS, ax, "map", "distance") is ax
+        [image] = ax.images
+        row, column = np.argwhere(image.get_array() == 1)[0]
+        left, right, bottom, top = image.get_extent()
+        assert left + (column + 0.5) * (right - left) / 5 == 2 and bottom + (row + 0.5) * (top - bottom) / 5 == -1
+        assert image.origin == "lower" and (ax.get_xlabel(), ax.get_ylabel(), ax.get_title()) == ("z₁", "z₂", "map")
+        assert [other.get_ylabel() for other in ax.figure.axes if other is not ax] == ["distance"]
+
+    def test_without_a_label_there_is_no_bar_and_the_current_axes_are_used(self):
+        ax = plt.gca()
+        assert plotting.plane(np.eye(5), self.AXIS) is ax and ax.figure.axes == [ax]
+
+    @pytest.mark.parametrize("shape", [(5, 4), (25,), (4, 4)])
+    def test_values_that_are_no_square_over_the_axis_are_refused(self, shape):
+        with pytest.raises(ValueError, match="5 points"):
+            plotting.plane(np.zeros(shape), self.AXIS)
+
+    def test_an_ellipse_lies_at_so_many_standard_deviations(self):
+        _, ax = plt.subplots()
+        assert plotting.ellipse((1.0, -2.0), (0.5, 2.0), ax, radii=(1, 2), color="black") is ax
+        assert [(patch.center, patch.width, patch.height) for patch in ax.patches] == [
+            ((1.0, -2.0), 1.0, 4.0),
+            ((1.0, -2.0), 2.0, 8.0),
+        ]
+        assert all(not patch.get_fill() and to_hex(patch.get_edgecolor()) == "#000000" for patch in ax.patches)
+        assert plotting.ellipse((0, 0), (1, 1)) is plt.gca()

@@ -13,6 +13,7 @@ from course_lib.plotting.base import (
     pair,
     set_style,
 )
+from course_lib.plotting.latent_space import ellipse, plane
 
 __all__ = [
     "MARKERS",
@@ -21,9 +22,11 @@ __all__ = [
     "count_matrix",
     "curve",
     "deviations",
+    "ellipse",
     "embedding",
     "images",
     "loss_curves",
     "pair",
+    "plane",
     "set_style",
 ]
