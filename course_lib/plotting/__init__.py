@@ -13,6 +13,7 @@ from course_lib.plotting.base import (
     pair,
     set_style,
 )
+from course_lib.plotting.bounds import ellipse, two_spaces, weights
 
 __all__ = [
     "MARKERS",
@@ -21,9 +22,12 @@ __all__ = [
     "count_matrix",
     "curve",
     "deviations",
+    "ellipse",
     "embedding",
     "images",
     "loss_curves",
     "pair",
     "set_style",
+    "two_spaces",
+    "weights",
 ]
