@@ -8,7 +8,7 @@ from matplotlib.patches import ConnectionPatch, Ellipse
 from course_lib.plotting.base import MARKERS
 
 
-def ellipse(mean, covariance, ax: Axes | None = None, label: str | None = None, radius: float = 2.0, **style) -> Axes:
+def ellipse(mean, covariance, ax: Axes | None = None, label=None, radius=2.0, color="C0", linestyle="-") -> Axes:
     """Draw where a two-dimensional Gaussian is `radius` standard deviations away from its mean (2: 86 % lie inside).
 
     Parameters
@@ -17,8 +17,8 @@ def ellipse(mean, covariance, ax: Axes | None = None, label: str | None = None, 
         (2,).
     covariance
         (2, 2), positive definite.
-    label, style
-        Name in the legend, and settings of the line, such as ``color`` and ``linestyle``.
+    label
+        Name in the legend.
 
     Raises
     ------
@@ -33,7 +33,8 @@ def ellipse(mean, covariance, ax: Axes | None = None, label: str | None = None, 
     variances, axes = np.linalg.eigh(covariance)  # rising
     angle = np.degrees(np.arctan2(axes[1, 1], axes[0, 1]))
     width, height = 2 * radius * np.sqrt(variances[::-1])
-    ax.add_patch(Ellipse(mean, width, height, angle=angle, fill=False, label=label, **{"lw": 2, **style}))
+    style = {"fill": False, "label": label, "color": color, "linestyle": linestyle, "linewidth": 2}
+    ax.add_patch(Ellipse(mean, width, height, angle=angle, **style))
     ax.autoscale_view()
     return ax
 
@@ -71,6 +72,11 @@ def two_spaces(axes, x, z, marked, spreads, drawn) -> None:
         Standard deviations of q(z∣x), (n_cells, 2).
     drawn
         New cells drawn from P(x∣z) at the code of the last marked cell, (n_new, 2), in x-space.
+
+    Raises
+    ------
+    ValueError
+        For spreads that do not have two columns.
     """
     for ax, points, name in ((axes[0], x, "x-space: cells"), (axes[1], z, "z-space: codes")):
         ax.scatter(*points.T, s=5, color="0.75", linewidths=0)
@@ -81,7 +87,7 @@ def two_spaces(axes, x, z, marked, spreads, drawn) -> None:
         ellipse(z[n], np.diag(spreads[n] ** 2), axes[1], color=f"C{i}")
     axes[0].scatter(*drawn.T, s=25, marker="x", color=f"C{len(marked) - 1}")
     for radius in (1, 2):
-        ellipse((0, 0), np.eye(2), axes[1], radius=radius, color="black", ls=":", lw=1)
+        ellipse((0, 0), np.eye(2), axes[1], radius=radius, color="black", linestyle=":")
     first, last, made = marked[0], marked[-1], drawn.mean(axis=0)
     arrows = (
         ("encoder q(z∣x)", axes[0], x[first], axes[1], z[first], x[first], "C0"),
