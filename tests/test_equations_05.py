@@ -100,10 +100,7 @@ def test_equation_5_3():
     assert likelihood.mean() == pytest.approx(exact, abs=4 * likelihood.std() / math.sqrt(len(z)))
 
 
-@printed(
-    r"P(x \mid z) = \mathcal{N}(x; \; W z + m, \; \sigma^2 I) \quad \Rightarrow \quad ",
-    r"P(x) = \mathcal{N}(x; \; m, \; W W^\top + \sigma^2 I)",
-)
+@printed(r"P(x) = \mathcal{N}(x; \; m, \; W W^\top + \sigma^2 I)")
 def test_equation_5_4():
     p, x = model(), double(np.random.default_rng(2).normal(size=(4, 6)))
     weight, mean = p.weight.numpy(), p.mean.numpy()
@@ -113,10 +110,7 @@ def test_equation_5_4():
     assert one == pytest.approx(math.log(integral(joint)), rel=1e-9)
 
 
-@printed(
-    r"P(z \mid x) = \mathcal{N} \bigl( z; \; M^{-1} W^\top (x - m), \; \sigma^2 M^{-1} \bigr) , ",
-    r"\qquad M = W^\top W + \sigma^2 I",
-)
+@printed(r"P(z \mid x) = \mathcal{N} \bigl( z; \; M^{-1} W^\top (x - m), \; \sigma^2 M^{-1} \bigr)")
 def test_equation_5_5():
     p, x = model(), double(np.random.default_rng(2).normal(size=(4, 6)))
     weight, mean = p.weight.numpy(), p.mean.numpy()
@@ -167,10 +161,7 @@ def test_equation_5_8(q):
     assert r.mean() == pytest.approx(exact, abs=4 * r.std() / math.sqrt(len(z)) + 1e-12)
 
 
-@printed(
-    r"\log P(x) = \log \mathrm{E}_q \, r(z) \; \geq \; \mathrm{E}_q \log r(z) = ",
-    r"\mathrm{E}_q \bigl[ \log P(x, z) - \log q(z) \bigr] = \mathcal{L}",
-)
+@printed(r"\log P(x) = \log \mathrm{E}_q \, r(z) \; \geq \; \mathrm{E}_q \log r(z) = \mathcal{L}")
 @pytest.mark.parametrize("q", QS)
 def test_equation_5_9(q):
     evidence = stats.norm(0, math.sqrt(1 + SIGMA**2)).logpdf(X_SMALL)
@@ -181,10 +172,7 @@ def test_equation_5_9(q):
     assert (bound == pytest.approx(evidence, abs=1e-8)) == (q is QS[2])
 
 
-@printed(
-    r"\mathcal{L} = \mathrm{E}_q \Bigl[ \log P(x) + \log \frac{P(z \mid x)}{q(z)} \Bigr] = ",
-    r"\log P(x) - \mathrm{KL} \bigl( q(z) \parallel P(z \mid x) \bigr)",
-)
+@printed(r"\mathcal{L} = \log P(x) - \mathrm{KL} \bigl( q(z) \parallel P(z \mid x) \bigr)")
 def test_equation_5_10():
     p = model()
     x, mu, covariance = gaussians(p)
@@ -209,11 +197,7 @@ def test_equation_5_11():
     torch.testing.assert_close(fit.mean(dim=0) - kl, p.elbo(x, mu, covariance), rtol=0, atol=error)
 
 
-@printed(
-    r"\mathrm{KL} = \Bigl( - \tfrac12 \log 2 \pi \sigma_z^2 - \tfrac12 \Bigr) - ",
-    r"\Bigl( - \tfrac12 \log 2 \pi - \tfrac12 ( \mu^2 + \sigma_z^2 ) \Bigr) = ",
-    r"\tfrac12 \bigl( \mu^2 + \sigma_z^2 - 1 - \log \sigma_z^2 \bigr)",
-)
+@printed(r"\mathrm{KL} = \tfrac12 \bigl( \mu^2 + \sigma_z^2 - 1 - \log \sigma_z^2 \bigr)")
 @pytest.mark.parametrize(("mu", "width"), [(0.0, 1.0), (1.5, 0.3), (-0.4, 2.0)])
 def test_equation_5_12(mu, width):
     q = stats.norm(mu, width)
@@ -230,7 +214,7 @@ def test_equation_5_12(mu, width):
 
 @printed(
     r"- \log P(x \mid z) = \frac{1}{2 \sigma^2} \lVert x - \hat{x} \rVert^2 + ",
-    r"\frac{D}{2} \log 2 \pi \sigma^2 , \qquad \hat{x} = \text{decoder}(z)",
+    r"\frac{D}{2} \log 2 \pi \sigma^2",
 )
 def test_equation_5_13(rng):
     vae, x, z = GeneExprVAE(7, 2, (5,), sigma=1.4).double(), rng.normal(size=(3, 7)), double(rng.normal(size=(3, 2)))
@@ -259,8 +243,8 @@ def test_equation_5_14(sigma):
 
 
 @printed(
-    r"\hat{\mathcal{L}} = \log P(x \mid z) - \mathrm{KL} \bigl( q \parallel P(z) \bigr) , \qquad ",
-    r"z = \mu + \sigma_z \, \varepsilon , \quad \varepsilon \sim \mathcal{N}(0, I)",
+    r"\hat{\mathcal{L}} = \log P(x \mid \mu + \sigma_z \, \varepsilon) - ",
+    r"\mathrm{KL} \bigl( q(z) \parallel P(z) \bigr) , \qquad \varepsilon \sim \mathcal{N}(0, I)",
 )
 def test_equation_5_15():
     p, x = model(), model().sample(3, seed=5)
@@ -320,7 +304,7 @@ def test_equation_5_17():
 
 @printed(
     r"\mathcal{L}_K = \mathrm{E} \log \frac{1}{K} \sum_{k=1}^{K} r(z_k) , \qquad ",
-    r"\log P(x) \geq \mathcal{L}_{K+1} \geq \mathcal{L}_K \geq \mathcal{L}_1 = \mathcal{L}",
+    r"\log P(x) \geq \mathcal{L}_{K+1} \geq \mathcal{L}_K",
 )
 def test_equation_5_18():
     p, cells = model(), model().sample(4000, seed=5)
@@ -390,8 +374,8 @@ def test_equation_5_22(slope, width):
 
 @printed(
     r"\frac{D}{2} \Bigl( \text{mse} + \sum_{n=1}^{B} \mathrm{KL}_n \Bigr) = ",
-    r"\frac{1}{B} \sum_{n=1}^{B} \Bigl( \tfrac12 \lVert x_n - \hat{x}_n \rVert^2 + \beta \, \mathrm{KL}_n \Bigr) , ",
-    r"\qquad \beta = \frac{B D}{2}",
+    r"\frac{1}{B} \sum_{n=1}^{B} \Bigl( \tfrac12 \lVert x_n - \hat{x}_n \rVert^2 + ",
+    r"\frac{B D}{2} \, \mathrm{KL}_n \Bigr)",
 )
 def test_equation_5_23(rng):
     x, x_hat = double(rng.normal(size=(2, 8, 5)))

@@ -1,4 +1,4 @@
-"""Figures of chapter 5: an ellipse is where the density says, weights have their lines, arrows lead from one to the other."""
+"""Figures of chapter 5: an ellipse is where the density says, weights have their lines, arrows lead where they say."""
 
 import matplotlib.pyplot as plt
 import numpy as np
