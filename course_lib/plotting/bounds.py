@@ -51,8 +51,8 @@ def weights(log_ratio, elbo: float, evidence: float, ax: Axes | None = None, tit
     """
     ax = ax or plt.gca()
     ax.hist(log_ratio, bins=np.linspace(evidence - 3, evidence + 1, 61), color="#a8c6e8")
-    ax.axvline(evidence, color="black", lw=2, label="log P(x)")
-    ax.axvline(elbo, color="#d55e00", lw=2, ls="--", label="ELBO")
+    ax.axvline(evidence, color="black", lw=1.2, label="log P(x)")
+    ax.axvline(elbo, color="#d55e00", lw=1.2, ls="--", label="ELBO")
     ax.set(xlabel="log of the ratio (nats)", ylabel="draws from q", title=title)
     return ax
 
@@ -89,9 +89,10 @@ def two_spaces(axes, x, z, marked, spreads, drawn) -> None:
     for radius in (1, 2):
         ellipse((0, 0), np.eye(2), axes[1], radius=radius, color="black", linestyle=":")
     first, last, made = marked[0], marked[-1], drawn.mean(axis=0)
+    beside = (drawn[:, 0].max(), made[1])  # off the new cells
     arrows = (
         ("encoder q(z∣x)", axes[0], x[first], axes[1], z[first], x[first], "C0"),
-        ("decoder P(x∣z)", axes[1], z[last], axes[0], made, made, f"C{len(marked) - 1}"),
+        ("decoder P(x∣z)", axes[1], z[last], axes[0], made, beside, f"C{len(marked) - 1}"),
     )
     for words, here, start, there, end, place, color in arrows:
         line = {"arrowstyle": "->", "lw": 1.8, "color": color, "shrinkA": 8, "shrinkB": 14, "mutation_scale": 18}
