@@ -359,7 +359,7 @@ def test_equation_5_21(trained):
 
 @printed(
     r"\overline{ \mathrm{KL} \bigl( q(z \mid x) \parallel P(z) \bigr) } = I(x; z) + ",
-    r"\mathrm{KL} \bigl( q(z) \parallel P(z) \bigr) \; \geq \; I(x; z)",
+    r"\mathrm{KL} \bigl( \bar{q}(z) \parallel P(z) \bigr) \; \geq \; I(x; z)",
 )
 @pytest.mark.parametrize(("slope", "width"), [(0.4, 0.8), (1.3, 0.2), (0.6, 0.8)])
 def test_equation_5_22(slope, width):
