@@ -17,6 +17,32 @@ function distributions() {
     moments: ({ mu, sigma }) => [mu, sigma * sigma],
     peaks: ({ mu }) => [mu],
   };
+  // z ~ N(0, 1) and x ~ N(z, noise²): the posterior of z, and any normal q(z) beside it.
+  const posterior = ({ noise, observed }) => ({ mu: observed / (1 + noise ** 2), sigma: noise / Math.sqrt(1 + noise ** 2) });
+  const exact = {
+    log: (z, values) => normal.log(z, posterior(values)),
+    moments: (values) => normal.moments(posterior(values)),
+    peaks: (values) => [posterior(values).mu],
+    facts: ({ noise, observed }) => {
+      const { mu, sigma } = posterior({ noise, observed });
+      return { mean: mu, variance: sigma ** 2, "log P(x)": normal.log(observed, { mu: 0, sigma: Math.sqrt(1 + noise ** 2) }) };
+    },
+  };
+  const divergence = (one, other) => {
+    const ratio = (one.sigma / other.sigma) ** 2;
+    return (ratio - 1 - Math.log(ratio) + ((one.mu - other.mu) / other.sigma) ** 2) / 2;
+  };
+  const approximate = {
+    log: (z, { mu, sigma_z: sigma }) => normal.log(z, { mu, sigma }),
+    moments: ({ mu, sigma_z: sigma }) => normal.moments({ mu, sigma }),
+    peaks: ({ mu }) => [mu],
+    facts: ({ mu, sigma_z: sigma, noise, observed }) => {
+      const reconstruction = normal.log(observed, { mu, sigma: noise }) - (sigma / noise) ** 2 / 2;
+      const KL = divergence({ mu, sigma }, { mu: 0, sigma: 1 });
+      const gap = divergence({ mu, sigma }, posterior({ noise, observed }));
+      return { reconstruction, KL, ELBO: reconstruction - KL, gap: gap > 1e-9 ? gap : 0 };
+    },
+  };
   const gamma = {
     log: (x, { mu, theta }) => {
       if (x <= 0) return -Infinity;
@@ -52,7 +78,7 @@ function distributions() {
       return zero ? [0] : others;
     },
   };
-  return { normal, gamma, Poisson: poisson, "negative binomial": nb, "zero-inflated negative binomial": zinb };
+  return { normal, posterior: exact, "approximate posterior": approximate, gamma, Poisson: poisson, "negative binomial": nb, "zero-inflated negative binomial": zinb };
 }
 
 // Three significant digits, as closed_form.py writes them; a tie goes up on every machine.
@@ -89,9 +115,10 @@ function closedForm(id, { drawn, sliders, low, high, least, plot, points }) {
     const xs = [];
     if (one.counts) for (let k = Math.max(0, Math.ceil(low)); k <= high; k++) xs.push(k);
     else for (let i = 0; i < points; i++) xs.push(low + ((i + 0.5) * (high - low)) / points);
-    const { log, moments, peaks } = known[one.kind];
+    const { log, moments, peaks, facts } = known[one.kind];
     const value = (x) => Math.exp(log(x, values));
-    return { ...one, values, xs, ys: xs.map(value), zero: value(0), moments: moments(values), peaks: peaks(values) };
+    const ys = xs.map(value);
+    return { ...one, values, xs, ys, zero: value(0), moments: moments(values), peaks: peaks(values), own: facts && facts(values) };
   };
 
   const path = ({ shape, xs, ys }, height) =>
@@ -102,11 +129,12 @@ function closedForm(id, { drawn, sliders, low, high, least, plot, points }) {
       return y === bottom ? "" : `M${across(x - 0.4)},${bottom}V${y}H${across(x + 0.4)}V${bottom}`;
     }).join("");
 
-  const sentence = ({ kind, counts, told, same, values, ys, zero, moments, peaks }) => {
+  const sentence = ({ kind, counts, told, same, values, ys, zero, moments, peaks, own }) => {
     const given = told.map(([key, symbol]) => `${symbol} = ${digits(values[key])}`).join(", ");
     const [mean, variance] = moments.map(digits);
     const places = peaks.map(counts ? String : digits).join(" and ");
-    const facts = [`mean ${mean}`, `variance ${variance}`, `${counts ? "most probable" : "highest at"} ${places}`];
+    let facts = [`mean ${mean}`, `variance ${variance}`, `${counts ? "most probable" : "highest at"} ${places}`];
+    if (own) facts = Object.entries(own).map(([words, value]) => `${words} ${digits(value)}`);
     let outside = "";
     if (counts) {
       const beyond = 1 - ys.reduce((sum, y) => sum + y, 0);

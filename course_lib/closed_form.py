@@ -42,7 +42,9 @@ def explore(distribution: str, /, *, compare=None, x=None, y=None, xlabel=None, 
     stays fixed. A slider goes in equal ratios where its greatest value is more than 20 times its least, else in equal
     steps. The distributions and their parameters, in the book's notation: "normal" (mu, sigma); "gamma" (mu, and theta,
     its shape: variance μ²/θ); "Poisson" (mu); "negative binomial" (mu, theta: variance μ + μ²/θ); "zero-inflated
-    negative binomial" (mu, theta, and pi, the probability of an *extra* zero).
+    negative binomial" (mu, theta, and pi, the probability of an *extra* zero). And for one observed number x that is
+    z ~ N(0, 1) plus noise: "posterior" (noise, observed), of z; "approximate posterior" (mu, sigma_z, noise, observed),
+    a normal q(z) with its evidence lower bound.
 
     Parameters
     ----------

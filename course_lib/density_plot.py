@@ -74,6 +74,8 @@ class Drawn:
         peaks = " and ".join(str(peak) if counts else digits(peak) for peak in law.peaks)
         facts = [f"mean {digits(law.mean)}", f"variance {digits(law.variance)}"]
         facts.append(f"{'most probable' if counts else 'highest at'} {peaks}")
+        if law.facts:
+            facts = [f"{words} {digits(value)}" for words, value in law.facts.items()]
         outside = ""
         if counts:
             zero, beyond = law.density(0), 1 - self.points(low, high)[1].sum()

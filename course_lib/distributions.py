@@ -13,12 +13,16 @@ from scipy import stats
 
 
 class Law(NamedTuple):
-    """A distribution with its parameters put in: its density (or probability) as a function, and its facts."""
+    """A distribution with its parameters put in: its density (or probability) as a function, and its facts.
+
+    `facts`, where there are some, are what is to be said of it instead of mean, variance and peaks.
+    """
 
     density: Callable
     mean: float
     variance: float
     peaks: list
+    facts: dict[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -78,12 +82,39 @@ def zero_inflated_negative_binomial(mu: float, theta: float, pi: float) -> Law:
     return Law(pmf, (1 - pi) * mu, (1 - pi) * (nb.variance + pi * mu**2), [0] if zero else nb.peaks)
 
 
+def posterior(noise: float, observed: float) -> Law:
+    """Posterior of z, where z ~ N(0, 1), x ~ N(z, noise²) and x was observed: a normal distribution."""
+    mean, variance = observed / (1 + noise**2), noise**2 / (1 + noise**2)
+    evidence = stats.norm(0, math.sqrt(1 + noise**2)).logpdf(observed)
+    law = normal(mean, math.sqrt(variance))
+    return law._replace(facts={"mean": mean, "variance": variance, "log P(x)": evidence})
+
+
+def approximate_posterior(mu: float, sigma_z: float, noise: float, observed: float) -> Law:
+    """Any normal q(z) beside that posterior, with its evidence lower bound and what that lacks, in nats."""
+    true = posterior(noise, observed)
+    reconstruction = stats.norm(mu, noise).logpdf(observed) - (sigma_z / noise) ** 2 / 2
+    kl, gap = _divergence(mu, sigma_z, 0, 1), _divergence(mu, sigma_z, true.mean, math.sqrt(true.variance))
+    facts = {"reconstruction": reconstruction, "KL": kl, "ELBO": reconstruction - kl}
+    return normal(mu, sigma_z)._replace(facts={**facts, "gap": gap if gap > 1e-9 else 0.0})
+
+
+def _divergence(mu: float, sigma: float, mean: float, deviation: float) -> float:
+    """Return KL(N(μ, σ²) ‖ N(mean, deviation²)), in nats."""
+    ratio = (sigma / deviation) ** 2
+    return (ratio - 1 - math.log(ratio) + ((mu - mean) / deviation) ** 2) / 2
+
+
 def _tops(t: float) -> list[int]:
     """Return the most probable counts where P(k) > P(k − 1) exactly for k < t: two of them if t is whole."""
     return [int(t) - 1, int(t)] if t >= 1 and t == math.floor(t) else [max(0, math.floor(t))]
 
 
 MEAN, THETA = Parameter("μ", "mean μ"), Parameter("θ", "inverse dispersion θ")
+MODEL = {
+    "noise": Parameter("σ", "noise of x, σ"),
+    "observed": Parameter("x", "what was observed, x", "that is finite", math.isfinite),
+}
 FAMILIES = {
     "normal": Family(
         normal,
@@ -104,6 +135,16 @@ FAMILIES = {
             "pi": Parameter("π", "probability of an extra zero π", "from 0 to below 1", lambda value: 0 <= value < 1),
         },
         counts=True,
+    ),
+    "posterior": Family(posterior, MODEL, counts=False),
+    "approximate posterior": Family(
+        approximate_posterior,
+        {
+            "mu": Parameter("μ", "mean of q, μ", "that is finite", math.isfinite),
+            "sigma_z": Parameter("σ_z", "width of q, σ_z"),
+            **MODEL,
+        },
+        counts=False,
     ),
 }
 """Each distribution by its name; a parameter has the same name and meaning in all that share it."""

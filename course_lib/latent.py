@@ -102,7 +102,8 @@ def elbo(
     n_samples
         Draws of z per cell over which log p(x∣z) is averaged; the KL is exact. The estimate is unbiased for any number.
     seed
-        Seed of the draws.
+        Seed of the draws. The same seed gives the same noise as another generator with that seed, so give cells that
+        were sampled from a model and the estimates that are made of them different seeds.
     layer, library_key, batch_key
         For AnnData, as in :func:`course_lib.training.fit`.
 

@@ -62,7 +62,9 @@ def disagreements(title: str, known: dict = NOTATION) -> list[str]:
                 continue
             words, own = known[symbol]
             allowed |= own
-            found += [f"${symbol}$ is a {word} in the notation" for word in words if word not in meaning.casefold()]
+            found += [
+                f"${symbol}$ is a {word} in the notation" for word in words if word.casefold() not in meaning.casefold()
+            ]
             if own and not own & names(code):
                 found.append(f"${symbol}$ is {' or '.join(sorted(own))} in code")
         found += [f"`{name}` is no name for {cell}" for name in sorted(names(code) - allowed)]

@@ -30,6 +30,11 @@ def zinb(pi=(0, 0.95, 0.3), x=(0, 40), **rest):
     return explore("zero-inflated negative binomial", mu=(1, 100, 10), theta=(0.1, 100, 5), pi=pi, x=x, **rest)
 
 
+def bound(mu=(-2, 3, -0.5), sigma_z=(0.1, 2, 0.4), noise=(0.2, 3, 1), **rest):
+    values = {"mu": mu, "sigma_z": sigma_z, "noise": noise, "observed": 1}
+    return explore("approximate posterior", **values, compare="posterior", x=(-3, 4), y=1, xlabel="z", **rest)
+
+
 def soup(figure) -> BeautifulSoup:
     return BeautifulSoup(figure._repr_html_(), "html.parser")
 
@@ -142,6 +147,13 @@ class TestWords:
     def test_sentences(self, make, said):
         assert said in repr(make())
 
+    def test_of_an_approximate_posterior_the_bound_is_told_and_beside_it_what_it_bounds(self):
+        q, posterior = repr(bound()).splitlines()
+        facts = "reconstruction −2.12, KL 0.621, ELBO −2.75, gap 1.23."
+        assert q == f"approximate posterior with μ = −0.500, σ_z = 0.400, σ = 1.00, x = 1.00: {facts}"
+        assert posterior == "posterior with the same σ and x: mean 0.500, variance 0.500, log P(x) −1.52."
+        assert "gap 0.00." in repr(bound(mu=0.5, sigma_z=0.5**0.5)), "it touches"
+
     def test_the_share_beyond_the_picture_is_that_of_scipy(self):
         assert 100 * stats.nbinom(0.1, 0.1 / 10.1).sf(40) == pytest.approx(7.19, abs=0.005)
 
@@ -213,10 +225,10 @@ class TestHtml:
     def test_the_id_comes_from_the_name(self):
         assert soup(zinb(name='Two "b"')).figure["id"] == "explore-two-b"
 
-    def test_a_figure_takes_at_most_16_kb(self):
+    def test_a_figure_takes_at_most_18_kb(self):
         prior = ("normal", {"mu": 0, "sigma": 1})
         figures = zinb(compare="negative binomial"), explore("normal", mu=(-3, 3, 1), sigma=(0.1, 2, 1), compare=prior)
-        assert max(len(figure._repr_html_().encode()) for figure in figures) < 16_000
+        assert max(len(figure._repr_html_().encode()) for figure in (*figures, bound())) < 18_500
 
     def test_words_from_the_caller_are_escaped(self):
         label = "</text><script>'&amp;"

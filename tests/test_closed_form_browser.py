@@ -1,5 +1,6 @@
 """Distributions in a browser, with the network cut: exact, moved by every means, told in words, in both themes."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -8,11 +9,12 @@ import numpy as np
 import pytest
 from pages import PAGE, PHONE, PUT, point
 from scipy import stats
-from test_closed_form import picture, soup
+from test_closed_form import bound, picture, soup
 
 from course_lib import closed_form
 from course_lib.closed_form import explore
 from course_lib.density_plot import digits
+from course_lib.distributions import FAMILIES
 
 SCRIPT = Path(closed_form.__file__).with_suffix(".js").read_text("utf-8")
 MEANS, DISPERSIONS, EXTRA = (1e-3, 0.03, 1, 10, 123.4, 1e4), (1e-2, 0.3, 1, 5, 500, 1e4, 1e6), (0, 1e-3, 0.3, 0.999)
@@ -40,6 +42,10 @@ def poisson(mu=3.5):
 
 def gamma(mu=3, theta=0.8):
     return explore("gamma", mu=(0.1, 10, mu), theta=(0.1, 50, theta), x=(0, 12), y=1, name="gamma")
+
+
+def elbo(mu=-0.5, sigma_z=0.4, noise=1):
+    return bound(mu=(-2, 3, mu), sigma_z=(0.1, 2, sigma_z), noise=(0.2, 3, noise), name="elbo")
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +122,23 @@ class TestNumbers:
         wanted = [stats.norm.logpdf(x, values["mu"], values["sigma"]) for x, values in cases]
         self.close(law(open_page(), "normal", cases), wanted)
 
+    def test_the_bound_its_gap_and_the_posterior(self, open_page):
+        cases = [
+            ["approximate posterior", {"mu": mu, "sigma_z": width, "noise": noise, "observed": x}]
+            for mu, width, noise, x in itertools.product((-2, 0.35), (0.1, 0.8, 2), (0.2, 1, 3), (-1.5, 1))
+        ]
+        cases += [["posterior", {"noise": noise, "observed": x}] for noise in (0.2, 1, 3) for x in (-1.5, 1)]
+        found = open_page().evaluate(
+            f"cases => {{ {SCRIPT}; return cases.map(([name, values]) => distributions()[name].facts(values)); }}",
+            cases,
+        )
+        wanted = [FAMILIES[name].law(**values).facts for name, values in cases]
+        assert [list(facts) for facts in found] == [list(facts) for facts in wanted]
+        self.close(*([value for facts in both for value in facts.values()] for both in (found, wanted)))
+        for name, values in cases[::7]:
+            density = FAMILIES[name].law(**values).density(0.4)
+            assert law(open_page(), name, [[0.4, values]]) == pytest.approx(np.log(density), rel=1e-9)
+
     def test_poisson(self, open_page):
         cases = [[k, {"mu": mu}] for mu in MEANS for k in around(mu, mu**0.5)]
         self.close(law(open_page(), "Poisson", cases), [stats.poisson.logpmf(k, v["mu"]) for k, v in cases])
@@ -165,7 +188,7 @@ class TestNumbers:
 
 
 class TestMoving:
-    @pytest.mark.parametrize("make", [zinb, gaussian, mixing, poisson, gamma], ids=lambda make: make.__name__)
+    @pytest.mark.parametrize("make", [zinb, gaussian, mixing, poisson, gamma, elbo], ids=lambda make: make.__name__)
     def test_wherever_the_sliders_are_the_page_shows_what_python_draws(self, open_page, tmp_path, make):
         """Letter by letter: paths, ticks, sentences, alternative text."""
         figure = make()

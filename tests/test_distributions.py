@@ -1,13 +1,24 @@
 """Named distributions: their facts are those of the probabilities, and their parameters mean what the book says."""
 
+import math
 from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 from scipy.integrate import quad
 
-from course_lib.distributions import FAMILIES, gamma, negative_binomial, poisson, zero_inflated_negative_binomial
+from course_lib.distributions import (
+    FAMILIES,
+    approximate_posterior,
+    gamma,
+    negative_binomial,
+    poisson,
+    posterior,
+    zero_inflated_negative_binomial,
+)
+from course_lib.models import PPCA
 
 K = np.arange(200_000)
 COUNTS = [
@@ -24,6 +35,8 @@ COUNTS = [
 ]
 CURVES = [
     ("normal", {"mu": -1, "sigma": 0.5}),
+    ("posterior", {"noise": 0.6, "observed": -1}),
+    ("approximate posterior", {"mu": -1, "sigma_z": 0.5, "noise": 2, "observed": 3}),
     ("gamma", {"mu": 10, "theta": 5}),
     ("gamma", {"mu": 3, "theta": 0.7}),
 ]
@@ -44,7 +57,7 @@ def test_of_a_density_mean_and_variance_are_integrals(name, values):
     law = FAMILIES[name].law(**values)
 
     def integral(f):
-        ends = (-np.inf, -1, np.inf) if name == "normal" else (0, 1, np.inf)
+        ends = (0, 1, np.inf) if name == "gamma" else (-np.inf, -1, np.inf)
         return sum(quad(lambda x: f(x) * law.density(x), *pair)[0] for pair in pairwise(ends))
 
     assert not FAMILIES[name].counts and integral(np.ones_like) == pytest.approx(1, abs=1e-6)
@@ -85,3 +98,23 @@ def test_an_extra_zero_replaces_a_count():
     """P(0) = π + (1 − π) NB(0), P(c) = (1 − π) NB(c)."""
     nb, zinb = negative_binomial(10, 5).density(K[:9]), zero_inflated_negative_binomial(10, 5, 0.3).density(K[:9])
     assert zinb[0] == pytest.approx(0.3 + 0.7 * nb[0]) and zinb[1:] == pytest.approx(0.7 * nb[1:])
+
+
+@pytest.mark.parametrize("noise", [0.2, 1, 3])
+@pytest.mark.parametrize(("mu", "sigma_z"), [(0.3, 0.8), (-2, 0.1), (0, 1)])
+@pytest.mark.parametrize("observed", [1, -2.5])
+def test_the_bound_and_its_gap_are_those_of_the_linear_gaussian_model(mu, sigma_z, noise, observed):
+    model, x = PPCA([[1.0]], [0.0], noise), torch.tensor([[observed]], dtype=torch.float64)
+    mean, variance = (torch.full((1, 1), value, dtype=torch.float64) for value in (mu, sigma_z**2))
+    facts, exact = approximate_posterior(mu, sigma_z, noise, observed).facts, posterior(noise, observed).facts
+    close = {"rel": 1e-9, "abs": 1e-12}
+    assert facts["ELBO"] == pytest.approx(model.elbo(x, mean, variance).item(), **close)
+    assert exact["log P(x)"] == pytest.approx(model.log_prob(x).item(), **close)
+    assert facts["ELBO"] + facts["gap"] == pytest.approx(exact["log P(x)"], **close)
+    assert facts["reconstruction"] - facts["KL"] == pytest.approx(facts["ELBO"], **close)
+    assert [exact["mean"], exact["variance"]] == pytest.approx([p.item() for p in model.posterior(x)], **close)
+
+
+def test_where_q_is_the_posterior_the_gap_is_zero():
+    true = posterior(0.7, 1.3)
+    assert approximate_posterior(true.mean, math.sqrt(true.variance), 0.7, 1.3).facts["gap"] == 0

@@ -98,7 +98,8 @@ class VariationalAutoencoder(nn.Module):
         n_cells
             Number of cells.
         seed
-            Seed of both draws.
+            Seed of both draws. The same seed gives the same noise as another generator with that seed, so give samples
+            and the estimates that are made of them (:mod:`course_lib.latent`) different seeds.
         mean
             Whether to stop at the decoded means, of the same z; their variance lacks the σ² that every gene has in x.
 

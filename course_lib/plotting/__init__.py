@@ -14,6 +14,7 @@ from course_lib.plotting.base import (
     set_style,
 )
 from course_lib.plotting.latent_space import ellipse, plane
+from course_lib.plotting.bounds import ellipse, two_spaces, weights
 
 __all__ = [
     "MARKERS",
@@ -29,4 +30,6 @@ __all__ = [
     "pair",
     "plane",
     "set_style",
+    "two_spaces",
+    "weights",
 ]
