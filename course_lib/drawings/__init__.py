@@ -2,5 +2,6 @@
 
 from course_lib.drawings.autoencoders import autoencoder, channel, way_in
 from course_lib.drawings.directions import best_line
+from course_lib.drawings.graphs import reparameterization
 
-__all__ = ["autoencoder", "best_line", "channel", "way_in"]
+__all__ = ["autoencoder", "best_line", "channel", "reparameterization", "way_in"]
