@@ -166,9 +166,8 @@ def test_equation_6_9():
 
 
 @printed(
-    r"\frac{\partial^2}{\partial \sigma^2} \, \frac12 \Bigl( \frac{\sigma^2}{\sigma_\ast^2} - \log \sigma^2 \Bigr) ",
-    r"\Big|_{\sigma = \sigma_\ast} = \frac{2}{\sigma_\ast^2} , \qquad \frac{\partial^2}{\partial a^2} \, ",
-    r"\frac12 \Bigl( \frac{e^a}{\sigma_\ast^2} - a \Bigr) \Big|_{e^a = \sigma_\ast^2} = \frac12",
+    r"\frac{\partial^2 J}{\partial \sigma^2} \Big|_{\sigma = \sigma_\ast} = \frac{2}{\sigma_\ast^2} , \qquad ",
+    r"\frac{\partial^2 J}{\partial a^2} \Big|_{\sigma = \sigma_\ast} = \frac12",
 )
 @pytest.mark.parametrize("best", [0.03, 0.4, 0.9])
 def test_equation_6_10(best):
