@@ -107,7 +107,7 @@ class TestCentralPiecesOfChapter6:
         [
             ("mu + sigma * eps", "mu + eps"),
             ("* eps / sigma", "* eps"),
-            ("(f(z) - baseline)", "f(z)"),
+            ("(f(z) - b)", "f(z)"),
             ("f(z).sum()", "f(z).mean()"),
         ],
     )

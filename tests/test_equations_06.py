@@ -118,6 +118,18 @@ def test_equation_6_5(d):
     assert exact / 4 == pytest.approx(d**2 + 3.5 * d + 3)
 
 
+def test_the_path_of_a_square_of_a_sum_grows_with_the_dimension(rng):
+    z = double(1 + rng.normal(size=(100_000, 6))).requires_grad_()
+    (path,) = torch.autograd.grad((z.sum(dim=1) ** 2).sum(), z)
+    assert path[:, 0].var().item() == pytest.approx(4 * 6, rel=0.03)
+
+
+def test_a_constant_of_184_nats_makes_95_into_10200():
+    constant = 0.5 * 200 * math.log(2 * math.pi)
+    assert constant == pytest.approx(184, abs=0.3)
+    assert variance_of_score(8, 0.0) / 4 == 95 and variance_of_score(8, -184.0) / 4 == pytest.approx(10_200, rel=0.005)
+
+
 @printed(
     r"\mathbb{E}_{q_\varphi} \bigl[ (f(z) - b) \, \nabla_\varphi \log q_\varphi(z) \bigr] ",
     r"= \mathbb{E}_{q_\varphi} \bigl[ f(z) \, \nabla_\varphi \log q_\varphi(z) \bigr]",
@@ -134,6 +146,8 @@ def test_equation_6_6(b):
 def test_equation_6_7(d):
     assert variance_of_score(d, 2.0 * d) == pytest.approx(6 * (d - 1) + 22 - 4) == pytest.approx(6 * d + 12)
     assert variance_of_score(d, 2.0 * d) / 4 == pytest.approx(1.5 * d + 3)
+    for c in (-2.0, 3.0, 200.0):  # b misses the mean by c, as a constant in f makes it
+        assert variance_of_score(d, 2.0 * d - c) == pytest.approx(6 * d + 12 + 4 * c + c**2)
     best = variance_of_score(d, 2.0 * d + 2)  # exercise 6.3
     assert best == pytest.approx(6 * d + 8)
     assert best < min(variance_of_score(d, 2.0 * d + 2 + off) for off in (-0.1, 0.1))
