@@ -27,6 +27,12 @@ class Hostile:
     __array__ = __float__ = __len__ = __bool__ = __iter__ = __sub__ = __eq__
 
 
+def enumerated(logits, log_joint, log=None):
+    """The exact ELBO of exercise 6.5, with log q from `log` of the softmax where one is given."""
+    q = torch.softmax(logits, dim=1)
+    return (q * (log_joint - (log(q) if log else torch.log_softmax(logits, dim=1)))).sum(dim=1)
+
+
 STRANGE = [
     "three", "", b"3", [], {}, set(), (), object(), Hostile(), type, len, lambda: 1, lambda *_: None,
     float("nan"), (float("nan"), float("nan")), float("inf"), 3j, True, False, 10**400, np.array([]), np.ones((2, 3)),
@@ -228,6 +234,29 @@ def codes_of(sd=lambda logvar: np.exp(logvar / 2), shared=False):
         ("5.5", lambda log_r: log_r.mean(dim=0), "the ELBO"),
         ("5.5", lambda log_r: log_r.max(dim=0).values, "mean over the K draws"),
         ("5.5", lambda log_r: log_r.exp().mean(dim=0).log(), "logsumexp"),
+        ("6.1", (-3.0, -1.125), "three numbers"),
+        ("6.1", (5.0, -1.125, 3.0), "path to μ"),
+        ("6.1", (-3.0, -2.25, 3.0), "one factor of σ"),
+        ("6.1", (-3.0, -3.0, 3.0), "no derivative of f"),
+        ("6.1", (-3.0, -1.125, 6.0), "½ σ"),
+        ("6.1", (-3.0, -1.125, 0.0), "2 z · ε"),
+        ("6.2", (0.0625, 1.047), "the root"),
+        ("6.2", (0.5, 1.0), "divided by B"),
+        ("6.2", (0.25, 0.25), "(6.11)"),
+        ("6.3", (16, 15), "mean of f"),
+        ("6.3", (0, 95), "derivative of"),
+        ("6.3", (18, 56), "the path's is 4"),
+        ("6.3", (18, 15), "divide by 4"),
+        ("6.4", lambda rate, u: 1 / rate, "one draw for each"),
+        ("6.4", lambda rate, u: torch.distributions.Exponential(rate).sample(u.shape), "forgotten the rate"),
+        ("6.4", lambda rate, u: -torch.log1p(-u) * rate, "Solve u"),
+        ("6.4", lambda rate, u: -torch.log1p(-u) / rate.detach() + 0 * rate, "gradient is not"),
+        ("6.5", lambda logits, log_joint: torch.zeros(6, 4), "one number for each cell"),
+        ("6.5", lambda logits, log_joint: -enumerated(logits, log_joint), "minus the ELBO"),
+        ("6.5", lambda logits, log_joint: (logits.softmax(1) * log_joint).sum(1), "entropy of q"),
+        ("6.5", lambda logits, log_joint: log_joint.logsumexp(1), "Sum q"),
+        ("6.5", lambda logits, log_joint: enumerated(logits.detach(), log_joint), "no gradient"),
+        ("6.5", lambda logits, log_joint: enumerated(logits, log_joint, torch.log), "log_softmax in place"),
     ],
 )
 def test_a_likely_mistake_gets_its_own_hint(number, answer, words):

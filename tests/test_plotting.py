@@ -1,14 +1,18 @@
 """Figures: labelled axes come back, the data are what is drawn, and nothing global changes."""
 
+import math
+
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
+from matplotlib.patches import Circle
 
 from course_lib import drawings, plotting
 from course_lib.drawings.variational import variational_autoencoder
+from course_lib.drawings.graphs import BACK
 from course_lib.training import History
 
 Z = np.random.default_rng(0).normal(size=(30, 2))
@@ -263,6 +267,22 @@ class TestDrawings:
         assert all(ax.get_title() and ax.texts for ax in axes)
         with pytest.raises(ValueError, match="zip"):
             drawings.way_in(axes[:2])
+
+    def test_the_gradient_passes_the_computed_code_and_stops_at_the_drawn_one(self):
+        figure, axes = plotting.pair()
+        drawings.reparameterization(axes)
+        figure.canvas.draw()
+        for ax, circle, below in zip(axes, ("$z$", "$\\varepsilon$"), (0, 4), strict=True):
+            at = {text.get_text(): text.get_position() for text in ax.texts}
+            [drawn] = [patch for patch in ax.patches if isinstance(patch, Circle)]
+            assert drawn.center == at[circle]
+            arrows = [text for text in ax.texts if getattr(text, "arrow_patch", None)]
+            back = [arrow for arrow in arrows if to_hex(arrow.arrow_patch.get_edgecolor()) == BACK]
+            assert sum(arrow.xy[1] < 3 for arrow in back) == below and len(back) == below + 1
+            assert all(math.dist(arrow.xy, drawn.center) >= drawn.radius for arrow in back)
+            (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+            for x, y in at.values():
+                assert left <= x <= right and bottom <= y <= top
 
     def test_the_best_line_is_the_first_principal_axis_and_every_point_has_its_foot_on_it(self):
         x = Z @ np.array([[2.0, 0.7], [0.0, 0.4]])
