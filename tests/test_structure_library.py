@@ -165,13 +165,15 @@ def test_a_file_of_a_package_imports_base_and_no_other_file_of_it_in_a_circle():
         assert not [i for i in imports(TREES[f"{package}/base"]) if i.startswith(package)]
 
 
-def test_likelihoods_know_torch_alone():
+@pytest.mark.parametrize("name", [name for name in NAMES if name.split("/")[0] == "likelihoods"])
+def test_likelihoods_know_torch_alone(name):
     roots = {
         (node.module if isinstance(node, ast.ImportFrom) else node.names[0].name).split(".")[0]
-        for node in ast.walk(TREES["likelihoods"])
+        for node in ast.walk(TREES[name])
         if isinstance(node, (ast.Import, ast.ImportFrom))
     }
-    assert roots == {"torch", "math"}
+    assert roots <= {"torch", "math", "course_lib"}
+    assert all(imported.startswith("likelihoods.") for imported in imports(TREES[name]))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -234,7 +236,7 @@ def test_the_search_for_what_raises_follows_calls():
         ("minibatches", "pick_device"),
     ):
         assert key in RAISING.raising, key
-    for key in (("likelihoods", "kl_normal"), ("training", "History.table"), ("models/base", "mean_loss")):
+    for key in (("likelihoods/gaussian", "kl_normal"), ("training", "History.table"), ("models/base", "mean_loss")):
         assert key not in RAISING.raising, key
 
 
