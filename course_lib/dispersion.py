@@ -1,7 +1,7 @@
 """Poisson, negative binomial and zero-inflated negative binomial, fitted to each gene by itself.
 
-The mean of gene g in cell n is μ_ng = e_n ρ_g: a rate of the gene times the cell's exposure, which is known (its library
-size, as a rule). All genes are fitted at once, and none knows of the others.
+The mean of gene g in cell n is μ_ng = e_n ρ_g: a rate of the gene times the cell's exposure, which is known (as a rule,
+its library size). All genes are fitted at once, and none knows of the others.
 """
 
 from typing import NamedTuple
@@ -12,6 +12,7 @@ from scipy import sparse, stats
 from torch import Tensor
 
 from course_lib.draws import negative_binomial
+from course_lib.likelihoods import log_poisson, log_zinb_positive
 
 LEAST_THETA, MOST_THETA = 1e-3, 1e4
 """Where θ is searched. Beyond the upper end no data set of ordinary size tells a negative binomial from a Poisson."""
@@ -54,6 +55,13 @@ class Fit(NamedTuple):
         with np.errstate(invalid="ignore"):
             log_zero = np.where(np.isinf(self.theta), -mu, -self.theta * np.log1p(mu / self.theta))
         return self.pi + (1 - self.pi) * np.exp(log_zero).mean(axis=0)
+
+    def log_probability(self, counts, exposure) -> np.ndarray:
+        """Return the log-probability of counts (n_cells, n_genes) of cells of these exposures, per entry, in nats."""
+        x, mu = torch.as_tensor(counts, dtype=torch.float64), torch.tensor(self.mean(exposure))
+        if np.isinf(self.theta).all():
+            return log_poisson(x, mu).numpy()
+        return log_zinb_positive(x, mu, torch.tensor(self.theta), torch.logit(torch.tensor(self.pi))).numpy()
 
     def draw(self, exposure, seed: int = 0) -> np.ndarray:
         """Draw new counts from the fitted model, (n_cells, n_genes), for cells of these exposures."""

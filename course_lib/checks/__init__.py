@@ -4,12 +4,17 @@ A check compares numbers within a tolerance that the exercise states. The expect
 principles or from the same data, never from the reader's answer. The checks of each chapter are a file of their own.
 """
 
-from course_lib.checks import chapter_01, chapter_02, chapter_03
+from course_lib.checks import chapter_01, chapter_02, chapter_03, chapter_07
 from course_lib.checks.base import Exercise, Verdict
 
 __all__ = ["EXERCISES", "Exercise", "Verdict", "check"]
 
-EXERCISES: dict[str, Exercise] = {**chapter_01.EXERCISES, **chapter_02.EXERCISES, **chapter_03.EXERCISES}
+EXERCISES: dict[str, Exercise] = {
+    **chapter_01.EXERCISES,
+    **chapter_02.EXERCISES,
+    **chapter_03.EXERCISES,
+    **chapter_07.EXERCISES,
+}
 """Number of an exercise, as printed -> the exercise."""
 
 

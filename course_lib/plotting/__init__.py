@@ -13,17 +13,21 @@ from course_lib.plotting.base import (
     pair,
     set_style,
 )
+from course_lib.plotting.counts import count_table, mean_variance, probabilities
 
 __all__ = [
     "MARKERS",
     "PAIR",
     "SINGLE",
     "count_matrix",
+    "count_table",
     "curve",
     "deviations",
     "embedding",
     "images",
     "loss_curves",
+    "mean_variance",
     "pair",
+    "probabilities",
     "set_style",
 ]
