@@ -1,11 +1,11 @@
-"""Two functions that let count likelihoods keep their digits: Stirling's remainder r, and the deviance term φ.
+"""Two functions that let count likelihoods keep their digits: Stirling's remainder r, and the deviance term h.
 
 log Γ(10⁶) is about 12.8 million, and single precision holds seven digits: a formula that subtracts two such numbers
-loses whole nats. What is left of log Γ without its large part is small, and so is what is left of −log(1 − t) without
-its linear part. The formulas in :mod:`course_lib.likelihoods.counts` are written in these two remainders::
+loses whole nats. What is left of log Γ without its large part is small, and so is what is left of log(1 + e) without
+its linear part. The formulas of :mod:`course_lib.likelihoods.counts` are written in these two remainders::
 
-    r(z) = log Γ(z) − [(z − ½) log z − z + ½ log 2π]                (S1)
-    φ(t) = −log(1 − t) − t                                          (S2)
+    r(z) = log Γ(z) − [(z − ½) log z − z + ½ log 2π]                                    (S1)
+    h(e) = e − log(1 + e)                                                               (S2)
 """
 
 import math
@@ -13,19 +13,22 @@ import math
 import torch
 from torch import Tensor
 
-FRACTION = (1 / 12, 1 / 30, 53 / 210, 195 / 371, 22999 / 22737, 29944523 / 19733142)
+FRACTION = (1 / 12, 1 / 30, 53 / 210, 195 / 371, 22999 / 22737)
+"""a₀ … a₄ of (S3)."""
+NEAR = 0.2
+"""Up to here on both sides of 0, h(e) is a series."""
 
 
 def remainder(z: Tensor, at_least: float = 0.0) -> Tensor:
     """Stirling's remainder r(z) of log Γ(z), equation (S1).
 
-    For z of 2 and more, six levels of its continued fraction give single precision::
+    From z = 2 on, five levels of its continued fraction give single precision::
 
-        r(z) = a₀ / (z + a₁ / (z + a₂ / (z + …)))                   (S3)
+        r(z) = a₀ / (z + a₁ / (z + a₂ / (z + …)))                                       (S3)
 
-    Smaller z climb there, by Γ(z + 1) = z Γ(z) put into (S1). Double precision starts from 6::
+    Smaller values climb there first, by Γ(z + 1) = z Γ(z) put into (S1); double precision needs 6 instead of 2::
 
-        r(z) = r(z + 1) + (z + ½) log(1 + 1/z) − 1                  (S4)
+        r(z) = r(z + 1) + (z + ½) log(1 + 1/z) − 1                                      (S4)
 
     Parameters
     ----------
@@ -41,21 +44,15 @@ def remainder(z: Tensor, at_least: float = 0.0) -> Tensor:
 
     References
     ----------
-    NIST Digital Library of Mathematical Functions, 5.5.1 and 5.10.1.
+    NIST Digital Library of Mathematical Functions, 5.5.1 and 5.10.1, https://dlmf.nist.gov/5.10.
     """
-    n_steps, small = _climb(z, at_least)
-    fraction, top = torch.zeros_like(z), z + n_steps * small
-    for a in reversed(FRACTION):
-        fraction.add_(top).reciprocal_().mul_(a)
-    for s in range(n_steps):
-        fraction += small * ((z + (s + 0.5)) * torch.log1p(1 / (z + s)) - 1)
-    return fraction
+    return _remainder(z, at_least, with_slope=False)[0]
 
 
-def remainder_slope(z: Tensor, at_least: float = 0.0) -> Tensor:
-    """Slope r′(z) of Stirling's remainder: the slopes of (S3), level by level, and of (S4).
+def remainder_and_slope(z: Tensor, at_least: float = 0.0) -> tuple[Tensor, Tensor]:
+    """Stirling's remainder r(z) with its slope r′(z), which is ψ(z) − log z + 1/(2z) with ψ the slope of log Γ.
 
-    As ψ(z) is the slope of log Γ(z), this is ψ(z) − log z + 1/(2z).
+    The slope of a level a / b of (S3) is −a b′ / b², and that of (S4) adds log(1 + 1/z) − (z + ½) / (z (z + 1)).
 
     Parameters
     ----------
@@ -64,62 +61,70 @@ def remainder_slope(z: Tensor, at_least: float = 0.0) -> Tensor:
 
     Returns
     -------
-    Tensor
-        r′(z), as `z`: negative, about −1/(12 z²) for large z.
+    tuple of Tensor
+        r(z) and r′(z), as `z`.
     """
-    n_steps, small = _climb(z, at_least)
-    fraction, slope, top = torch.zeros_like(z), torch.zeros_like(z), z + n_steps * small
-    for a in reversed(FRACTION):
-        fraction.add_(top).reciprocal_()  # 1 / (z + …)
-        slope.add_(1).mul_(fraction)
-        fraction.mul_(a)
-        slope.mul_(fraction).neg_()
-    for s in range(n_steps):
-        step = z + s
-        slope += small * (torch.log1p(1 / step) - (step + 0.5) / (step * (step + 1)))
-    return slope
+    return _remainder(z, at_least, with_slope=True)
 
 
-def _climb(z: Tensor, at_least: float) -> tuple[int, Tensor | int]:
-    """How many times (S4) is used, and for which values (1) it is used at all (others 0)."""
+def _remainder(z: Tensor, at_least: float, with_slope: bool) -> tuple[Tensor, Tensor | None]:
     start = 6 if z.dtype == torch.float64 else 2
     n_steps = max(0, math.ceil(start - at_least))
-    return n_steps, (z < 2 * start).to(z.dtype) if n_steps else 0
+    small = (z < 2 * start).to(z.dtype) if n_steps else 0.0
+    top = z + n_steps * small
+    one = z.new_ones(())
+    below, below_slope = top, one
+    for a in reversed(FRACTION[1:]):
+        if with_slope:
+            below_slope = torch.addcdiv(one, below_slope, below * below, value=-a)  # 1 − a b′ / b²
+        below = torch.addcdiv(top, one, below, value=a)  # z + a / b
+    r = FRACTION[0] / below
+    slope = -r * below_slope / below if with_slope else None
+    for k in range(n_steps):
+        step = z + k
+        log = torch.log1p(1 / step)
+        r = r + small * ((step + 0.5) * log - 1)
+        if with_slope:
+            slope = slope + small * (log - (step + 0.5) / (step * (step + 1)))
+    return r, slope
 
 
-def deviance_term(t: Tensor, one_minus_t: Tensor) -> Tensor:
-    """φ(t) = −log(1 − t) − t, equation (S2), to its last digits for every t < 1.
+def deviance_term(e: Tensor, ratio: Tensor) -> Tensor:
+    """h(e) = e − log(1 + e), equation (S2), to its last digits for every e > −1.
 
-    Near 0 it is t²/2, and the two terms of (S2) cancel. There, with v = t / (2 − t), so that −log(1 − t) is
-    2 artanh v and t = v (2 − t)::
+    Near 0 it is about e²/2, and (S2) subtracts nearly equal numbers. With c the value nearest to e in [−0.2, 0.2], and
+    v = c / (2 + c), so that log(1 + c) is 2 artanh v and c is v (2 + c)::
 
-        φ(t) = t v + 2 (v³/3 + v⁵/5 + v⁷/7 + …)                     (S5)
+        h(e) = h(c) + (e − c) − log(1 + (e − c) / (1 + c))                              (S5)
+        h(c) = v c − 2 (v³/3 + v⁵/5 + v⁷/7 + …)                                         (S6)
 
-    Near 1, what counts is 1 − t, which has lost its digits once t is rounded: the caller gives it too.
+    Near −1 the digits that count are those of 1 + e, and e has lost them: the caller gives both.
 
     Parameters
     ----------
-    t
-        Values below 1.
-    one_minus_t
-        1 − t, computed without the subtraction.
+    e
+        Values above −1.
+    ratio
+        1 + e, computed without this sum.
 
     Returns
     -------
     Tensor
-        φ(t) ≥ 0, as `t`.
+        h(e) ≥ 0, as `e`.
 
     References
     ----------
-    Loader 2000, Fast and accurate computation of binomial probabilities, section 3 (his bd0 is x φ(t) with
-    t = (x − μ)/x).
+    Loader 2000, Fast and accurate computation of binomial probabilities: his deviance bd0(x, μ) is x h(e) at
+    e = (μ − x) / x, and (S6) is his series.
     """
-    v = t / (2 - t)
+    c = e.clamp(-NEAR, NEAR)
+    v = c / (2 + c)
     square = v * v
-    odd = torch.zeros_like(v)
-    for j in range(13 if t.dtype == torch.float64 else 4, 0, -1):
-        odd.add_(1 / (2 * j + 1)).mul_(square)
-    near = odd.mul_(2).add_(t).mul_(v)
-    # log(1 − t): from t down to 1 − t = ¼, and what is left of it from 1 − t
-    far = one_minus_t.mul(4).clamp_(max=1).log_().add_(t.clamp(max=0.75).neg_().log1p_()).add_(t).neg_()
-    return torch.where(t.abs() < 0.35, near, far)
+    n_terms = 8 if e.dtype == torch.float64 else 3
+    series = square / (2 * n_terms + 1)
+    for k in range(n_terms - 1, 0, -1):
+        series = (series + 1 / (2 * k + 1)) * square
+    near = v * torch.sub(c, series, alpha=2)
+    # The logarithm in (S5): as far as 1 + e = ¼ from e, and beyond from the ratio.
+    log = torch.log1p((e.clamp(min=-0.75) - c) / (1 + c)) + torch.log((4 * ratio).clamp(max=1))
+    return near + ((e - c) - log)
