@@ -149,7 +149,7 @@ def fit(counts, exposure=None, model: str = "nb") -> Fit:
 
 
 def zero_inflation_test(nb: Fit, zinb: Fit) -> ZeroInflationTest:
-    """Test for extra zeros: does the zero-inflated model gain more than chance would give it?
+    """Test whether the zero-inflated model gains more than chance would give it.
 
     π = 0 lies at the end of the range of π. Half of the time the best π is then 0 and nothing is gained; else twice the
     gain is a χ² with one degree of freedom, for many cells.
