@@ -168,18 +168,14 @@ def zero_inflation_test(nb: Fit, zinb: Fit) -> ZeroInflationTest:
 
 
 def _with_extra_zeros(x: Tensor, e: Tensor, nb: Fit) -> Fit:
-    """Fit the zero-inflated model from two starts, few extra zeros and many; keep π = 0 where neither gains."""
-    best = np.stack([np.log(nb.rate), np.log(nb.theta), np.full_like(nb.rate, -np.inf)])
-    value = nb.log_likelihood
-    for pi in (0.03, 0.8 * (x == 0).double().mean(dim=0).numpy()):
-        pi = np.clip(pi * np.ones_like(nb.rate), 0.01, 0.95)
-        theta = np.clip(nb.theta * (1 + 4 * pi), LEAST_THETA, MOST_THETA)
-        start = np.stack([np.log(nb.rate / (1 - pi)), np.log(theta), np.log(pi / (1 - pi))])
-        found, gained = _maximise(x, e, start)
-        better = gained > value + 1e-7
-        best, value = np.where(better, found, best), np.where(better, gained, value)
-    rate, theta = np.exp(best[:2])
-    return Fit(rate, theta, 1 / (1 + np.exp(-best[2])), value)
+    """Fit the zero-inflated model, from a start with few extra zeros; keep π = 0 where nothing is gained."""
+    pi = np.full_like(nb.rate, 0.03)
+    start = np.stack([np.log(nb.rate / (1 - pi)), np.log(nb.theta), np.log(pi / (1 - pi))])
+    found, value = _maximise(x, e, start)
+    none = np.stack([np.log(nb.rate), np.log(nb.theta), np.full_like(pi, -np.inf)])
+    gained = value > nb.log_likelihood + TOLERANCE
+    rate, theta, odds = np.exp(np.where(gained, found, none))
+    return Fit(rate, theta, odds / (1 + odds), np.where(gained, value, nb.log_likelihood))
 
 
 def _log_probability(x: Tensor, e: Tensor, parameters: Tensor) -> Tensor:

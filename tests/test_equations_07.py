@@ -146,8 +146,8 @@ def test_equation_7_10(fitted):
 
 
 @printed(
-    r"\mathrm{ZINB}(x; \mu, \theta, \pi) = \begin{cases} \pi + (1 - \pi) \, \mathrm{NB}(0; \mu, \theta) & x = 0 \\ ",
-    r"(1 - \pi) \, \mathrm{NB}(x; \mu, \theta) & x > 0 \end{cases}",
+    r"\mathrm{ZINB}(0) = \pi + (1 - \pi) \, \mathrm{NB}(0) , \qquad ",
+    r"\mathrm{ZINB}(x) = (1 - \pi) \, \mathrm{NB}(x) \quad \text{for } x > 0",
 )
 @pytest.mark.parametrize(("mu", "theta", "pi"), [(10.0, 5.0, 0.3), (2.0, 0.7, 0.9)])
 def test_equation_7_11(mu, theta, pi):
@@ -213,35 +213,52 @@ def test_equation_7_15():
         assert ours.p_value[0] == pytest.approx(formula)
 
 
-@printed(
-    r"\log \Gamma(a) = \bigl( a - \tfrac12 \bigr) \log a - a + \tfrac12 \log 2 \pi + R(a) , ",
-    r"\qquad R(a) \approx \frac{1}{12 a}",
-)
+def rest(a):
+    """Stirling's remainder, to 40 digits."""
+    return mpmath.loggamma(a) - ((a - mpmath.mpf(0.5)) * mpmath.log(a) - a + mpmath.log(2 * mpmath.pi) / 2)
+
+
+def exact_nb(x, mu, theta):
+    """The logarithm of (7.5), to 40 digits."""
+    ways = mpmath.loggamma(x + theta) - mpmath.loggamma(theta) - mpmath.loggamma(x + 1)
+    return ways + theta * mpmath.log(theta / (theta + mu)) + x * mpmath.log(mu / (theta + mu))
+
+
+@printed(r"\log \Gamma(a) = \bigl( a - \tfrac12 \bigr) \log a - a + \tfrac12 \log 2 \pi + R(a)")
 @pytest.mark.parametrize("a", [3.0, 50.0, 1e6])
 def test_equation_7_16(a):
     with mpmath.workdps(40):
-        stirling = (mpmath.mpf(a) - 0.5) * mpmath.log(a) - a + mpmath.log(2 * mpmath.pi) / 2
-        rest = float(mpmath.loggamma(a) - stirling)
-    assert rest == pytest.approx(1 / (12 * a), rel=0.01)
+        assert float(rest(mpmath.mpf(a))) == pytest.approx(1 / (12 * a), rel=0.01)  # "about 1 / (12 a)"
+        stirling = (a - 0.5) * math.log(a) - a + 0.5 * math.log(2 * math.pi) + float(rest(mpmath.mpf(a)))
+    assert stirling == pytest.approx(special.gammaln(a), rel=1e-12)
+
+
+POINTS = [(1, 3.0, 2.0), (12, 4.0, 0.3), (100, 100.0, 1e6), (50, 1e-6, 8.0)]
 
 
 @printed(
-    r"\log \mathrm{NB}(x; \mu, \theta) = \tfrac12 \log \frac{\theta}{2 \pi x (x + \theta)} + R(x + \theta) ",
-    r"- R(\theta) - R(x) - \Bigl[ x \log \frac{x}{\mu} - (x + \theta) \log \frac{x + \theta}{\mu + \theta} \Bigr]",
+    r"\log \mathrm{NB}(x; x, \theta) = \tfrac12 \log \frac{\theta}{2 \pi x (x + \theta)} + R(x + \theta) ",
+    r"- R(\theta) - R(x)",
 )
-@pytest.mark.parametrize(("x", "mu", "theta"), [(1, 3.0, 2.0), (12, 4.0, 0.3), (100, 100.0, 1e6), (50, 1e-6, 8.0)])
+@pytest.mark.parametrize(("x", "mu", "theta"), POINTS)
 def test_equation_7_17(x, mu, theta):
     with mpmath.workdps(40):
-        x_, mu_, theta_ = map(mpmath.mpf, (x, mu, theta))
-
-        def rest(a):
-            return mpmath.loggamma(a) - ((a - 0.5) * mpmath.log(a) - a + mpmath.log(2 * mpmath.pi) / 2)
-
-        bracket = x_ * mpmath.log(x_ / mu_) - (x_ + theta_) * mpmath.log((x_ + theta_) / (mu_ + theta_))
+        x_, theta_ = mpmath.mpf(x), mpmath.mpf(theta)
         formula = mpmath.log(theta_ / (2 * mpmath.pi * x_ * (x_ + theta_))) / 2
-        formula += rest(x_ + theta_) - rest(theta_) - rest(x_) - bracket
-        exact = mpmath.loggamma(x_ + theta_) - mpmath.loggamma(theta_) - mpmath.loggamma(x_ + 1)
-        exact += theta_ * mpmath.log(theta_ / (theta_ + mu_)) + x_ * mpmath.log(mu_ / (theta_ + mu_))
-        assert abs(formula - exact) < 1e-25 and bracket >= 0  # "the bracket is never negative"
+        formula += rest(x_ + theta_) - rest(theta_) - rest(x_)
+        assert abs(formula - exact_nb(x_, x_, theta_)) < 1e-25
+
+
+@printed(
+    r"\log \mathrm{NB}(x; \mu, \theta) = \log \mathrm{NB}(x; x, \theta) ",
+    r"- \Bigl[ x \log \frac{x}{\mu} - (x + \theta) \log \frac{x + \theta}{\mu + \theta} \Bigr]",
+)
+@pytest.mark.parametrize(("x", "mu", "theta"), POINTS)
+def test_equation_7_18(x, mu, theta):
+    with mpmath.workdps(40):
+        x_, mu_, theta_ = map(mpmath.mpf, (x, mu, theta))
+        bracket = x_ * mpmath.log(x_ / mu_) - (x_ + theta_) * mpmath.log((x_ + theta_) / (mu_ + theta_))
+        exact = exact_nb(x_, mu_, theta_)
+        assert abs(exact_nb(x_, x_, theta_) - bracket - exact) < 1e-25 and bracket >= 0  # "is never negative"
     ours = likelihoods.log_nb_positive(double(x), double(mu), double(theta)).item()
     assert ours == pytest.approx(float(exact), rel=1e-9)
