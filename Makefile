@@ -41,7 +41,7 @@ stamp: ## write the repository's address everywhere: make stamp URL=https://gith
 assets: $(BIN)/installed ## make again the small data files that travel with course_lib
 	$(BIN)/python -m tools.assets
 
-bench: $(BIN)/installed ## print ratios of speed
+bench: $(BIN)/installed ## print ratios of speed, and errors of the count likelihoods; installs scvi-tools into _build/scvi
 	$(BIN)/python -m tools.bench
 
 clean: ## remove what was built, not the environment

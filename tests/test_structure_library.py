@@ -167,13 +167,13 @@ def test_a_file_of_a_package_imports_base_and_no_other_file_of_it_in_a_circle():
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.split("/")[0] == "likelihoods"])
-def test_likelihoods_know_torch_alone(name):
+def test_likelihoods_know_torch_and_mathematics_alone(name):
     roots = {
         (node.module if isinstance(node, ast.ImportFrom) else node.names[0].name).split(".")[0]
         for node in ast.walk(TREES[name])
         if isinstance(node, (ast.Import, ast.ImportFrom))
     }
-    assert roots <= {"torch", "math", "course_lib"}
+    assert roots <= {"torch", "math", "collections", "course_lib"}
     assert all(imported.startswith("likelihoods.") for imported in imports(TREES[name]))
 
 

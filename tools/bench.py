@@ -1,4 +1,4 @@
-"""Print ratios of speed, interleaved in one run. Run as ``make bench``; nothing here is asserted."""
+"""Print ratios of speed, interleaved in one run, and errors. Run as ``make bench``; nothing here is asserted."""
 
 import statistics
 import time
@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from course_lib.minibatches import Cells
 from course_lib.models import GeneExprAE, Minibatch
+from tools import bench_counts
 
 N_CELLS, N_GENES, BATCH, ROUNDS = 5400, 1000, 128, 5
 
@@ -59,3 +60,4 @@ def stepper():
 
 if __name__ == "__main__":
     main()
+    bench_counts.main()
