@@ -146,8 +146,8 @@ def test_equation_7_10(fitted):
 
 
 @printed(
-    r"\mathrm{ZINB}(0) = \pi + (1 - \pi) \, \mathrm{NB}(0) , \qquad ",
-    r"\mathrm{ZINB}(x) = (1 - \pi) \, \mathrm{NB}(x) \quad \text{for } x > 0",
+    r"\mathrm{ZINB}(0) = \pi + (1 - \pi) \, \mathrm{NB}(0) , \quad ",
+    r"\mathrm{ZINB}(x) = (1 - \pi) \, \mathrm{NB}(x) \; (x > 0)",
 )
 @pytest.mark.parametrize(("mu", "theta", "pi"), [(10.0, 5.0, 0.3), (2.0, 0.7, 0.9)])
 def test_equation_7_11(mu, theta, pi):
@@ -250,7 +250,7 @@ def test_equation_7_17(x, mu, theta):
 
 
 @printed(
-    r"\log \mathrm{NB}(x; \mu, \theta) = \log \mathrm{NB}(x; x, \theta) ",
+    r"\log \frac{\mathrm{NB}(x; \mu, \theta)}{\mathrm{NB}(x; x, \theta)} = ",
     r"- \Bigl[ x \log \frac{x}{\mu} - (x + \theta) \log \frac{x + \theta}{\mu + \theta} \Bigr]",
 )
 @pytest.mark.parametrize(("x", "mu", "theta"), POINTS)
