@@ -146,8 +146,8 @@ def test_equation_7_10(fitted):
 
 
 @printed(
-    r"\mathrm{ZINB}(0) = \pi + (1 - \pi) \, \mathrm{NB}(0) , \quad ",
-    r"\mathrm{ZINB}(x) = (1 - \pi) \, \mathrm{NB}(x) \; (x > 0)",
+    r"\begin{aligned} \mathrm{ZINB}(0) & = \pi + (1 - \pi) \, \mathrm{NB}(0) , \\ ",
+    r"\mathrm{ZINB}(x) & = (1 - \pi) \, \mathrm{NB}(x) \quad \text{for } x > 0 . \end{aligned}",
 )
 @pytest.mark.parametrize(("mu", "theta", "pi"), [(10.0, 5.0, 0.3), (2.0, 0.7, 0.9)])
 def test_equation_7_11(mu, theta, pi):
