@@ -146,7 +146,7 @@ def test_equation_7_10(fitted):
 
 
 @printed(
-    r"\begin{aligned} \mathrm{ZINB}(0) & = \pi + (1 - \pi) \, \mathrm{NB}(0) , \\ ",
+    r"\begin{aligned} \mathrm{ZINB}(0) & = \pi + (1 - \pi) \, \mathrm{NB}(0) , \cr ",
     r"\mathrm{ZINB}(x) & = (1 - \pi) \, \mathrm{NB}(x) \quad \text{for } x > 0 . \end{aligned}",
 )
 @pytest.mark.parametrize(("mu", "theta", "pi"), [(10.0, 5.0, 0.3), (2.0, 0.7, 0.9)])
@@ -239,7 +239,7 @@ POINTS = [(1, 3.0, 2.0), (12, 4.0, 0.3), (100, 100.0, 1e6), (50, 1e-6, 8.0)]
 
 
 @printed(
-    r"\begin{aligned} \log \mathrm{NB}(x; x, \theta) = {} & \tfrac12 \log \frac{\theta}{2 \pi x (x + \theta)} \\ ",
+    r"\begin{aligned} \log \mathrm{NB}(x; x, \theta) = {} & \tfrac12 \log \frac{\theta}{2 \pi x (x + \theta)} \cr ",
     r"& + R(x + \theta) - R(\theta) - R(x) , \end{aligned}",
 )
 @pytest.mark.parametrize(("x", "mu", "theta"), POINTS)
@@ -254,7 +254,7 @@ def test_equation_7_17(x, mu, theta):
 
 
 @printed(
-    r"\begin{aligned} & \log \mathrm{NB}(x; \mu, \theta) - \log \mathrm{NB}(x; x, \theta) = \\ & \quad ",
+    r"\begin{aligned} & \log \mathrm{NB}(x; \mu, \theta) - \log \mathrm{NB}(x; x, \theta) = \cr & \quad ",
     r"- \Bigl[ x \log \frac{x}{\mu} - (x + \theta) \log \frac{x + \theta}{\mu + \theta} \Bigr] . \end{aligned}",
 )
 @pytest.mark.parametrize(("x", "mu", "theta"), POINTS)
