@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import stats
 
 from course_lib import checks
 from course_lib.checks import Exercise, Verdict
@@ -149,6 +150,11 @@ def codes_of(sd=lambda logvar: np.exp(logvar / 2), shared=False):
         return mu[cell] + sd(logvar[cell]) * rng.normal(size=(n, 1 if shared else mu.shape[1]))
 
     return draw_codes
+def lognormal(x, m, sigma):
+    """What exercise 7.5 asks for, by sampling at many places."""
+    places = np.linspace(-8, 8, 2001)
+    weights = stats.norm.pdf(places) / stats.norm.pdf(places).sum()
+    return stats.poisson(np.exp(m + sigma * places)).pmf(np.asarray(x)[:, None]) @ weights
 
 
 @pytest.mark.parametrize(
@@ -257,6 +263,33 @@ def codes_of(sd=lambda logvar: np.exp(logvar / 2), shared=False):
         ("6.5", lambda logits, log_joint: log_joint.logsumexp(1), "Sum q"),
         ("6.5", lambda logits, log_joint: enumerated(logits.detach(), log_joint), "no gradient"),
         ("6.5", lambda logits, log_joint: enumerated(logits, log_joint, torch.log), "log_softmax in place"),
+        ("7.1", 2.0, "Give three numbers"),
+        ("7.1", (0.5, 0.1, 0.1), "inverse"),
+        ("7.1", (4 / 3, 0.1, 0.1), "two terms"),
+        ("7.1", (3.0, 0.1, 0.1), "Solve equation"),
+        ("7.1", (2.0, 0.018, 0.018), "only one of the factors"),
+        ("7.1", (2.0, 1 / 9, 1 / 9), "The Poisson's share"),
+        ("7.2", (5, 1 / 3), "Give four numbers"),
+        ("7.2", (10, 1 / 3, 10, 2 / 3), "is θ"),
+        ("7.2", (5, 2 / 3, 5, 1 / 3), "the other way round"),
+        ("7.2", (5, 0.5, 5, 2 / 3), "has mean 5, not 10"),
+        ("7.2", (5, 1 / 3, 5, 1 / 3), "PyTorch's mean"),
+        ("7.3", 3.0, "Give three numbers"),
+        ("7.3", (10, 30, 0.46), "before extra zeros"),
+        ("7.3", (7, 30, 0.46), "equation (7.12)"),
+        ("7.3", (3, 9, 0.46), "last term"),
+        ("7.3", (3, 21, 0.46), "equation (7.13)"),
+        ("7.3", (3, 30, 0.7012), "the ZINB's share"),
+        ("7.3", (3, 30, 0.1), "Find θ"),
+        ("7.4", 0.3, "Give two numbers"),
+        ("7.4", (92 / 300, 1e-20), "zeros of its own"),
+        ("7.4", (0.5, 1e-20), "(300, 1)"),
+        ("7.4", (0.2945, 0.5), "zero_inflation_test"),
+        ("7.5", 0.2, "Hand in the function"),
+        ("7.5", lambda x, m, sigma: 0.1, "one probability for each"),
+        ("7.5", lambda x, m, sigma: np.full(len(x), 0.1), "Average the Poisson"),
+        ("7.5", lambda x, m, sigma: np.log(lognormal(x, m, sigma)), "Those are logarithms"),
+        ("7.5", lambda x, m, sigma: np.sqrt(2 * np.pi) * lognormal(x, m, sigma), "root of 2π"),
     ],
 )
 def test_a_likely_mistake_gets_its_own_hint(number, answer, words):

@@ -21,6 +21,7 @@ ORDER = [
     "counts",
     "preprocess",
     "likelihoods",
+    "dispersion",
     "models",
     "minibatches",
     "training",

@@ -7,6 +7,7 @@ principles or from the same data, never from the reader's answer. The checks of 
 from course_lib.checks import chapter_01, chapter_02, chapter_03, chapter_04
 from course_lib.checks import chapter_01, chapter_02, chapter_03, chapter_05
 from course_lib.checks import chapter_01, chapter_02, chapter_03, chapter_06
+from course_lib.checks import chapter_01, chapter_02, chapter_03, chapter_07
 from course_lib.checks.base import Exercise, Verdict
 
 __all__ = ["EXERCISES", "Exercise", "Verdict", "check"]
@@ -18,6 +19,7 @@ EXERCISES: dict[str, Exercise] = {
     **chapter_04.EXERCISES,
     **chapter_05.EXERCISES,
     **chapter_06.EXERCISES,
+    **chapter_07.EXERCISES,
 }
 """Number of an exercise, as printed -> the exercise."""
 

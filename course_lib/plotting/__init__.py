@@ -15,20 +15,24 @@ from course_lib.plotting.base import (
 )
 from course_lib.plotting.latent_space import ellipse, plane
 from course_lib.plotting.bounds import ellipse, two_spaces, weights
+from course_lib.plotting.counts import count_table, mean_variance, probabilities
 
 __all__ = [
     "MARKERS",
     "PAIR",
     "SINGLE",
     "count_matrix",
+    "count_table",
     "curve",
     "deviations",
     "ellipse",
     "embedding",
     "images",
     "loss_curves",
+    "mean_variance",
     "pair",
     "plane",
+    "probabilities",
     "set_style",
     "two_spaces",
     "weights",
