@@ -150,6 +150,8 @@ def codes_of(sd=lambda logvar: np.exp(logvar / 2), shared=False):
         return mu[cell] + sd(logvar[cell]) * rng.normal(size=(n, 1 if shared else mu.shape[1]))
 
     return draw_codes
+
+
 def lognormal(x, m, sigma):
     """What exercise 7.5 asks for, by sampling at many places."""
     places = np.linspace(-8, 8, 2001)

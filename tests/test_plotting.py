@@ -11,8 +11,8 @@ from matplotlib.colors import to_hex
 from matplotlib.patches import Circle
 
 from course_lib import drawings, plotting
-from course_lib.drawings.variational import variational_autoencoder
 from course_lib.drawings.graphs import BACK
+from course_lib.drawings.variational import variational_autoencoder
 from course_lib.training import History
 
 Z = np.random.default_rng(0).normal(size=(30, 2))

@@ -32,13 +32,13 @@ def test_an_ellipse_lies_at_two_standard_deviations_in_every_direction(covarianc
 
 
 def test_its_radius_can_be_chosen():
-    ax = plotting.ellipse((0, 0), np.eye(2), radius=1)
+    ax = plotting.ellipse((0, 0), np.eye(2), radii=(1,))
     assert np.linalg.norm(outline(ax)[::3], axis=1) == pytest.approx(1)
 
 
-@pytest.mark.parametrize(("mean", "covariance"), [((0, 0, 0), np.eye(2)), ((0, 0), [1, 1]), ((0, 0), np.eye(3))])
+@pytest.mark.parametrize(("mean", "covariance"), [((0, 0, 0), np.eye(2)), ((0, 0), [1, 1, 1]), ((0, 0), np.eye(3))])
 def test_an_ellipse_has_two_dimensions(mean, covariance):
-    with pytest.raises(ValueError, match=r"mean has shape .*give \(2,\) and \(2, 2\)"):
+    with pytest.raises(ValueError, match=r"mean has shape .*give \(2,\), and \(2,\) or \(2, 2\)"):
         plotting.ellipse(mean, covariance)
 
 

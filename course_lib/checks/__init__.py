@@ -4,10 +4,15 @@ A check compares numbers within a tolerance that the exercise states. The expect
 principles or from the same data, never from the reader's answer. The checks of each chapter are a file of their own.
 """
 
-from course_lib.checks import chapter_01, chapter_02, chapter_03, chapter_04
-from course_lib.checks import chapter_01, chapter_02, chapter_03, chapter_05
-from course_lib.checks import chapter_01, chapter_02, chapter_03, chapter_06
-from course_lib.checks import chapter_01, chapter_02, chapter_03, chapter_07
+from course_lib.checks import (
+    chapter_01,
+    chapter_02,
+    chapter_03,
+    chapter_04,
+    chapter_05,
+    chapter_06,
+    chapter_07,
+)
 from course_lib.checks.base import Exercise, Verdict
 
 __all__ = ["EXERCISES", "Exercise", "Verdict", "check"]

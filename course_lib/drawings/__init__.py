@@ -2,9 +2,7 @@
 
 from course_lib.drawings.autoencoders import autoencoder, channel, way_in
 from course_lib.drawings.directions import best_line
+from course_lib.drawings.graphs import reparameterization
 from course_lib.drawings.variational import ae_and_vae
 
-__all__ = ["ae_and_vae", "autoencoder", "best_line", "channel", "way_in"]
-from course_lib.drawings.graphs import reparameterization
-
-__all__ = ["autoencoder", "best_line", "channel", "reparameterization", "way_in"]
+__all__ = ["ae_and_vae", "autoencoder", "best_line", "channel", "reparameterization", "way_in"]

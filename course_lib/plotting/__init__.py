@@ -13,9 +13,9 @@ from course_lib.plotting.base import (
     pair,
     set_style,
 )
-from course_lib.plotting.latent_space import ellipse, plane
-from course_lib.plotting.bounds import ellipse, two_spaces, weights
+from course_lib.plotting.bounds import two_spaces, weights
 from course_lib.plotting.counts import count_table, mean_variance, probabilities
+from course_lib.plotting.latent_space import ellipse, plane
 
 __all__ = [
     "MARKERS",

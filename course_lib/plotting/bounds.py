@@ -1,42 +1,12 @@
-"""Gaussians and bounds: an ellipse, what a bound averages over, and the two spaces that a VAE joins."""
+"""Bounds: what a bound averages over, and the two spaces that a VAE joins."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patches import ConnectionPatch, Ellipse
+from matplotlib.patches import ConnectionPatch
 
 from course_lib.plotting.base import MARKERS
-
-
-def ellipse(mean, covariance, ax: Axes | None = None, label=None, radius=2.0, color="C0", linestyle="-") -> Axes:
-    """Draw where a two-dimensional Gaussian is `radius` standard deviations away from its mean (2: 86 % lie inside).
-
-    Parameters
-    ----------
-    mean
-        (2,).
-    covariance
-        (2, 2), positive definite.
-    label
-        Name in the legend.
-
-    Raises
-    ------
-    ValueError
-        For a mean that does not have two numbers, or a covariance that is not (2, 2).
-    """
-    if np.shape(mean) != (2,) or np.shape(covariance) != (2, 2):
-        raise ValueError(
-            f"mean has shape {np.shape(mean)} and covariance {np.shape(covariance)}; give (2,) and (2, 2)."
-        )
-    ax = ax or plt.gca()
-    variances, axes = np.linalg.eigh(covariance)  # rising
-    angle = np.degrees(np.arctan2(axes[1, 1], axes[0, 1]))
-    width, height = 2 * radius * np.sqrt(variances[::-1])
-    style = {"fill": False, "label": label, "color": color, "linestyle": linestyle, "linewidth": 2}
-    ax.add_patch(Ellipse(mean, width, height, angle=angle, **style))
-    ax.autoscale_view()
-    return ax
+from course_lib.plotting.latent_space import ellipse
 
 
 def weights(log_ratio, elbo: float, evidence: float, ax: Axes | None = None, title: str = "") -> Axes:
@@ -84,10 +54,9 @@ def two_spaces(axes, x, z, marked, spreads, drawn) -> None:
     for i, n in enumerate(marked):
         for ax, points in zip(axes, (x, z), strict=True):
             ax.plot(*points[n], MARKERS[i], color=f"C{i}", ms=8, mec="black")
-        ellipse(z[n], np.diag(spreads[n] ** 2), axes[1], color=f"C{i}")
+        ellipse(z[n], spreads[n], axes[1], color=f"C{i}")
     axes[0].scatter(*drawn.T, s=25, marker="x", color=f"C{len(marked) - 1}")
-    for radius in (1, 2):
-        ellipse((0, 0), np.eye(2), axes[1], radius=radius, color="black", linestyle=":")
+    ellipse((0, 0), (1, 1), axes[1], radii=(1, 2), color="black", linestyle=":")
     first, last, made = marked[0], marked[-1], drawn.mean(axis=0)
     beside = (drawn[:, 0].max(), made[1])  # off the new cells
     arrows = (

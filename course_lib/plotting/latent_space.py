@@ -38,18 +38,38 @@ def plane(values: np.ndarray, axis: np.ndarray, ax: Axes | None = None, title: s
     return ax
 
 
-def ellipse(mean, sd, ax: Axes | None = None, radii=(1, 2), **style) -> Axes:
-    """Draw a Gaussian with independent dimensions as ellipses at `radii` standard deviations around its mean.
+def ellipse(mean, spread, ax: Axes | None = None, radii=(2,), label: str | None = None, **style) -> Axes:
+    """Draw a two-dimensional Gaussian as ellipses, `radii` standard deviations around its mean (2: 86 % lie inside).
 
-    Other keyword arguments are those of a matplotlib patch, such as ``color`` or ``ls``.
+    Other keyword arguments are those of a matplotlib patch, such as ``color`` or ``linestyle``.
 
     Parameters
     ----------
-    mean, sd
-        (2,) each, in the units of the axes.
+    mean
+        (2,), in the units of the axes.
+    spread
+        Standard deviations (2,) of independent dimensions, or a covariance matrix (2, 2), positive definite.
+    radii
+        One ellipse for each.
+    label
+        Name in the legend, given to the first.
+
+    Raises
+    ------
+    ValueError
+        For a mean that does not have two numbers, or a spread of another shape.
     """
+    if np.shape(mean) != (2,) or np.shape(spread) not in ((2,), (2, 2)):
+        raise ValueError(
+            f"mean has shape {np.shape(mean)} and spread {np.shape(spread)}; give (2,), and (2,) or (2, 2)."
+        )
     ax = ax or plt.gca()
-    for radius in radii:
-        width, height = 2 * radius * np.asarray(sd, dtype=float)
-        ax.add_patch(Ellipse(mean, width, height, **{"fill": False, "color": "C1", "lw": 1.5} | style))
+    sd, angle = np.asarray(spread, dtype=float), 0.0
+    if sd.ndim == 2:
+        variances, axes = np.linalg.eigh(sd)  # rising
+        sd, angle = np.sqrt(variances[::-1]), np.degrees(np.arctan2(axes[1, 1], axes[0, 1]))
+    for i, radius in enumerate(radii):
+        width, height = 2 * radius * sd
+        shape = {"fill": False, "color": "C0", "linewidth": 1.5, "label": None if i else label}
+        ax.add_patch(Ellipse(mean, width, height, angle=angle, **shape | style))
     return ax
