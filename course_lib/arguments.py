@@ -1,6 +1,7 @@
 """Settings that several modules read or check. Each error says what came and what to give."""
 
 import os
+from collections.abc import Iterable
 from numbers import Real
 
 import numpy as np
@@ -39,3 +40,9 @@ def require_not_negative(name: str, value: float) -> None:
 def switched_on(variable: str) -> bool:
     """Whether an environment variable is set, and neither empty nor 0."""
     return os.environ.get(variable, "0") not in ("", "0")
+
+
+def listed(names: Iterable) -> str:
+    """Return the first three of some names, for an error that is to name what it speaks of."""
+    names = [str(name) for name in names]
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")

@@ -4,6 +4,8 @@ import anndata as ad
 import numpy as np
 from scipy import sparse
 
+from course_lib.arguments import listed
+
 
 def check_counts(adata: ad.AnnData, layer: str | None = None) -> ad.AnnData:
     """Check that `adata` holds raw counts with which a model can be trained.
@@ -32,9 +34,8 @@ def check_counts(adata: ad.AnnData, layer: str | None = None) -> ad.AnnData:
     for axis, name, names in ((1, "cell", adata.obs_names), (0, "gene", adata.var_names)):
         empty = np.flatnonzero(sum_over(x, axis) == 0)
         if len(empty):
-            shown = ", ".join(map(str, names[empty[:3]])) + (", …" if len(empty) > 3 else "")
             raise ValueError(
-                f"{where} has {len(empty)} {name}(s) without a single count ({shown}); "
+                f"{where} has {len(empty)} {name}(s) without a single count ({listed(names[empty])}); "
                 "remove them with adata = preprocess.drop_empty(adata)."
             )
     return adata

@@ -20,7 +20,6 @@ LEAST_THETA, MOST_THETA = 1e-3, 1e4
 LEAST_LOGIT, MOST_LOGIT = -16.0, 8.0
 """Where the logit of π is searched."""
 
-
 MOST_STEPS, TOLERANCE = 100, 1e-7
 """When a climb ends: after so many steps, or where the next one promises less than this, in nats."""
 
@@ -179,7 +178,11 @@ def _with_extra_zeros(x: Tensor, e: Tensor, nb: Fit) -> Fit:
 
 
 def _log_probability(x: Tensor, e: Tensor, parameters: Tensor) -> Tensor:
-    """Log-likelihood of each gene, (n_genes,), at (log ρ, log θ) or (log ρ, log θ, logit π)."""
+    """Log-likelihood of each gene, (n_genes,), at (log ρ, log θ) or (log ρ, log θ, logit π).
+
+    The textbook formula, in double precision: Newton's method needs second derivatives, and
+    :mod:`course_lib.likelihoods` has none.
+    """
     log_rate, log_theta, *logit = parameters
     theta, mu = log_theta.exp(), e * log_rate.exp()
     log_zero = -theta * torch.log1p(mu / theta)  # of no molecule at all

@@ -7,6 +7,7 @@ from scipy import sparse
 from torch import Tensor, nn
 
 from course_lib import preprocess
+from course_lib.arguments import listed
 from course_lib.counts import check_whole_counts
 from course_lib.models.base import Minibatch
 
@@ -147,18 +148,18 @@ class Cells:
         if n_batches > 1 and not names:
             raise ValueError(
                 f"the model has n_batches={n_batches} and the data came without; give an AnnData, and as batch_key the "
-                f"column of obs that names each cell's batch{f' ({_listed(known)})' if known else ''}."
+                f"column of obs that names each cell's batch{f' ({listed(known)})' if known else ''}."
             )
         if names and known is None and len(names) != n_batches:
             raise ValueError(
-                f"batch_key names {len(names)} batches ({_listed(names)}), the model was made for {n_batches}; "
+                f"batch_key names {len(names)} batches ({listed(names)}), the model was made for {n_batches}; "
                 f"make it with n_batches={len(names)}, or choose another column."
             )
         if names and known is not None:
             unseen = [name for name in names if name not in known]
             if unseen:
                 raise ValueError(
-                    f"the batch(es) {_listed(unseen)} were not in the training data (they were {_listed(known)}); "
+                    f"the batch(es) {listed(unseen)} were not in the training data (they were {listed(known)}); "
                     "leave those cells out, or train with them."
                 )
             codes = torch.tensor([known.index(name) for name in names], device=self.device)
@@ -235,12 +236,8 @@ def _check_gene_names(names: list[str], expected: list[str]) -> None:
     if names == expected:
         return
     missing = [name for name in expected if name not in set(names)]
-    what = f"lacks {len(missing)} of the model's genes ({_listed(missing)})" if missing else "has them in another order"
+    what = f"lacks {len(missing)} of the model's genes ({listed(missing)})" if missing else "has them in another order"
     raise ValueError(
         f"data has as many genes as the model was trained on, and {what}; give the same genes in the same order: "
         "adata = adata[:, model.gene_names]."
     )
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")

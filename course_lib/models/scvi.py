@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from course_lib import likelihoods
-from course_lib.models.base import Loss, Minibatch, checked_sizes, local_seed, mean_loss, multilayer
+from course_lib.models.base import Minibatch, checked_sizes, local_seed, multilayer
+from course_lib.models.vae import Variational
 
 THETA_LR = 1e-2
 """Learning rate of log θ: it may have a long way to go, in steps that Adam makes no longer than its learning rate."""
@@ -17,7 +18,7 @@ ADAM_EPS = 1e-2
 """What Adam adds to the usual size of a gradient before it divides by it."""
 
 
-class SimpleScVI(nn.Module):
+class SimpleScVI(Variational):
     """z ~ N(0, I), then x_g ~ NB(ℓ ρ_g(z, s), θ_g): counts with mean μ_g = ℓ ρ_g and inverse dispersion θ_g.
 
     The decoder's last activation is a softmax, so that Σ_g ρ_g = 1 over the genes modelled: ρ says what the cell is
@@ -72,7 +73,6 @@ class SimpleScVI(nn.Module):
     Lopez et al. 2018, doi:10.1038/s41592-018-0229-2, Methods. The lecture has one library, that of the row sum.
     """
 
-    loss_unit = "nats per cell"
     takes_counts = True
 
     def __init__(
@@ -111,11 +111,6 @@ class SimpleScVI(nn.Module):
         mu, logvar = self.encoder(torch.log1p(x)).chunk(2, dim=1)
         return mu, logvar
 
-    def reparameterize(self, mu: Tensor, logvar: Tensor) -> Tensor:
-        """Draw z = μ + σ_z ε, with ε ~ N(0, I) of its own for every cell and dimension."""
-        eps = torch.randn_like(mu)
-        return mu + torch.exp(0.5 * logvar) * eps
-
     def decode(self, z: Tensor, batch_index: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Return the proportions ρ (batch, n_genes), and the logit of π (batch, n_genes), None for ``"nb"``.
 
@@ -149,13 +144,6 @@ class SimpleScVI(nn.Module):
         if zi_logits is None:
             return likelihoods.log_nb_positive(minibatch.x, px_rate, theta, validate=False).sum(dim=1)
         return likelihoods.log_zinb_positive(minibatch.x, px_rate, theta, zi_logits, validate=False).sum(dim=1)
-
-    def loss(self, minibatch: Minibatch, kl_weight: float = 1.0) -> Loss:
-        """−log p(x∣z) for one drawn z, and KL(q ‖ N(0, I)), each (batch,), in nats; their mean is −ELBO at weight 1."""
-        mu, logvar = self.encode(minibatch.x)
-        z = self.reparameterize(mu, logvar)
-        reconstruction = -self.log_likelihood(minibatch, z)
-        return mean_loss(reconstruction, likelihoods.kl_standard_normal(mu, logvar), kl_weight)
 
     @torch.no_grad()
     def initialise(self, minibatches: Iterable[Minibatch], gene_names=None, batch_names=None) -> None:

@@ -10,7 +10,28 @@ from course_lib.arguments import require_positive, whole
 from course_lib.models.base import Loss, Minibatch, checked_sizes, local_seed, mean_loss, multilayer
 
 
-class VariationalAutoencoder(nn.Module):
+class Variational(nn.Module):
+    """What every model with an approximate posterior shares: a draw of z, and −ELBO as the loss.
+
+    A model brings ``encode``, which returns μ and log σ_z², and ``log_likelihood``; its prior is N(0, I).
+    """
+
+    loss_unit = "nats per cell"
+
+    def reparameterize(self, mu: Tensor, logvar: Tensor) -> Tensor:
+        """Draw z = μ + σ_z ε (batch, n_latent), with ε ~ N(0, I) of its own for every cell and dimension."""
+        eps = torch.randn_like(mu)
+        return mu + torch.exp(0.5 * logvar) * eps
+
+    def loss(self, minibatch: Minibatch, kl_weight: float = 1.0) -> Loss:
+        """−log p(x∣z) for one drawn z, and KL(q ‖ N(0, I)), each (batch,), in nats; their mean is −ELBO at weight 1."""
+        mu, logvar = self.encode(minibatch.x)
+        z = self.reparameterize(mu, logvar)
+        reconstruction = -self.log_likelihood(minibatch, z)
+        return mean_loss(reconstruction, likelihoods.kl_standard_normal(mu, logvar), kl_weight)
+
+
+class VariationalAutoencoder(Variational):
     """z ~ N(0, I), then x ~ N(decode(z), σ² I); and q(z∣x) = N(μ, diag σ_z²) in place of the posterior of z.
 
     The loss is −ELBO, in nats per cell: the reconstruction term is −log p(x∣z) for one z drawn from q, with its ½/σ²
@@ -50,8 +71,6 @@ class VariationalAutoencoder(nn.Module):
     Wierstra 2014, arXiv:1401.4082.
     """
 
-    loss_unit = "nats per cell"
-
     def __init__(self, encoder: nn.Module, decoder: nn.Sequential, sigma: float = 1.0):
         super().__init__()
         require_positive("sigma", sigma)
@@ -63,11 +82,6 @@ class VariationalAutoencoder(nn.Module):
         """Return mean μ and log variance log σ_z² of q(z∣x), each (batch, n_latent), for x (batch, n_genes)."""
         mu, logvar = self.encoder(x).chunk(2, dim=1)  # (batch, 2 n_latent) -> twice (batch, n_latent)
         return mu, logvar
-
-    def reparameterize(self, mu: Tensor, logvar: Tensor) -> Tensor:
-        """Draw z = μ + σ_z ε (batch, n_latent), with ε ~ N(0, I) of its own for every cell and dimension."""
-        eps = torch.randn_like(mu)
-        return mu + torch.exp(0.5 * logvar) * eps
 
     def decode(self, z: Tensor) -> Tensor:
         """Return the mean of x given z (batch, n_latent): (batch, n_genes), on the scale of the input."""
@@ -81,13 +95,6 @@ class VariationalAutoencoder(nn.Module):
     def log_likelihood(self, minibatch: Minibatch, z: Tensor) -> Tensor:
         """Return log p(x∣z), (batch,), in nats: summed over genes, one z (batch, n_latent) to a cell."""
         return likelihoods.log_gaussian(minibatch.x, self.decode(z), self.sigma).sum(dim=1)
-
-    def loss(self, minibatch: Minibatch, kl_weight: float = 1.0) -> Loss:
-        """−log p(x∣z) for one drawn z, and KL(q ‖ N(0, I)), each (batch,), in nats; their mean is −ELBO at weight 1."""
-        mu, logvar = self.encode(minibatch.x)
-        z = self.reparameterize(mu, logvar)
-        reconstruction = -self.log_likelihood(minibatch, z)
-        return mean_loss(reconstruction, likelihoods.kl_standard_normal(mu, logvar), kl_weight)
 
     @torch.no_grad()
     def sample(self, n_cells: int, seed: int = 0, mean: bool = False) -> Tensor:
